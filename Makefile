@@ -1,0 +1,33 @@
+# make fit PHOTO=path   fit the rig to a photograph (default: the example), results in OUT
+# make test             everything that CI checks
+# Both make .venv on first use; a later run starts in seconds. Another Python: make fit PYTHON=python3.12
+
+PYTHON ?= python3
+PHOTO ?= assets/example.png
+OUT ?=
+export PYTHON PHOTO OUT
+
+python := .venv/bin/python
+
+fit: .venv/fit.installed
+	@out="$$OUT"; if [ -z "$$out" ]; then name=$$(basename -- "$$PHOTO"); out="out/$${name%.*}"; fi; \
+	exec $(python) -m pipeline fit --out "$$out" -- "$$PHOTO"
+
+test: .venv/test.installed
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m pyright
+	$(python) -m pytest -q
+
+.venv/fit.installed: pyproject.toml constraints.txt scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh .
+	@touch $@
+
+.venv/test.installed: pyproject.toml constraints.txt scripts/bootstrap.sh
+	@sh scripts/bootstrap.sh '.[dev]'
+	@touch .venv/fit.installed $@
+
+clean:
+	rm -rf .venv
+
+.PHONY: fit test clean
