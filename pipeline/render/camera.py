@@ -1,0 +1,80 @@
+"""A pinhole camera that looks straight into the detector's view of the photo.
+
+The camera stands at the origin, looks along −z, y up, x right (OpenGL). A point (x, y, z) falls on the photo at
+
+    p = (c_x + f·x/(−z),  c_y − f·y/(−z))    px, (0, 0) at the top-left corner, y down,
+
+and an affine `view` (crop from photo) carries p on to the pixels of the crop that the detector looks at. Both are one
+projective map, so the rig is rendered straight at the detector's resolution: there is no second resampling.
+"""
+
+import torch
+from torch import Tensor, nn
+
+NEAR_M, FAR_M = 0.02, 20.0
+
+
+class Camera(nn.Module):
+    """Parameters C2 of the camera.
+
+    Args:
+        focal_px: `(*B,)` focal length in photo pixels (square pixels).
+        principal_point_px: `(*B, 2)` where the optical axis meets the photo.
+        view: `(*B, 2, 3)` affine map from photo pixels to pixels of the rendered view; identity if omitted.
+        size: (height, width) of the rendered view in pixels.
+    """
+
+    def __init__(
+        self, focal_px: Tensor, principal_point_px: Tensor, view: Tensor | None = None, size: tuple[int, int] = (256, 256)
+    ) -> None:
+        super().__init__()
+        if view is None:
+            view = torch.eye(2, 3, dtype=principal_point_px.dtype, device=principal_point_px.device)
+        self.size = size
+        self.register_buffer("focal_px", focal_px)
+        self.register_buffer("principal_point_px", principal_point_px)
+        self.register_buffer("view", view)
+
+    def homogeneous(self, points: Tensor) -> Tensor:
+        """Homogeneous pixel coordinates of points.
+
+        Args:
+            points: `(*B, N, 3)` in camera space, metres.
+
+        Returns:
+            `(*B, N, 3)`: (X, Y, W) with W = −z, the pixel being (X/W, Y/W). Linear in the points.
+        """
+        depth = -points[..., 2]
+        focal = self.focal_px[..., None]
+        photo = torch.stack(
+            [
+                focal * points[..., 0] + self.principal_point_px[..., 0:1] * depth,
+                -focal * points[..., 1] + self.principal_point_px[..., 1:2] * depth,
+                depth,
+            ],
+            dim=-1,
+        )  # [*B, N, 3]
+        pixels = photo @ self.view.transpose(-1, -2)  # the translation column multiplies W
+        return torch.cat([pixels, depth[..., None]], dim=-1)
+
+    def project(self, points: Tensor) -> Tensor:
+        """Pixels of the view: `(*B, N, 3)` metres → `(*B, N, 2)`."""
+        pixels = self.homogeneous(points)
+        return pixels[..., :2] / pixels[..., 2:]
+
+    def clip(self, points: Tensor) -> Tensor:
+        """OpenGL clip coordinates `(*B, N, 4)` of points `(*B, N, 3)`: x right, y up, near plane at z = −w."""
+        pixels = self.homogeneous(points)
+        height, width = self.size
+        w = pixels[..., 2]
+        z = ((FAR_M + NEAR_M) * w - 2 * FAR_M * NEAR_M) / (FAR_M - NEAR_M)
+        return torch.stack([2 * pixels[..., 0] / width - w, w - 2 * pixels[..., 1] / height, z, w], dim=-1)
+
+
+def look_at_box(box: Tensor, distance_m: float, extent_m: float = 0.25) -> Tensor:
+    """Focal length in px at which `extent_m` of a face `distance_m` away spans the box.
+
+    Args:
+        box: `(*B,)` side of the face's square region in photo pixels.
+    """
+    return box * distance_m / extent_m
