@@ -20,7 +20,8 @@ from pipeline.errors import ChainRigError
 class Rig:
     """All that is fixed about a head: y up, face toward +z, subject's left = +x, origin between the eyes.
 
-    All lengths are metres. V vertices, T texture coordinates, F triangles, E expressions, N identity controls, J joints, L landmarks.
+    Lengths are metres. V vertices, T texture coordinates, F triangles, E expressions, N identity controls,
+    J joints, L landmarks.
 
     In the file (a compressed npz written by scripts/build_rig.py) the three `*_deltas` are int16 multiples of
     `delta_unit` metres (20 µm: at most 0.01 mm off), indices are small unsigned integers, names are strings.
@@ -148,7 +149,7 @@ def _unfit(file: Path, reason: str) -> ChainRigError:
 
 def _read(file: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise ChainRigError(f"There is no rig file {file}: check the path.") from None

@@ -9,8 +9,8 @@ from torch import Tensor
 def rotation_matrix(rotation_vector: Tensor) -> Tensor:
     """Rodrigues' formula R = I + a K + b K², a = sin θ / θ, b = (1 − cos θ) / θ².
 
-    a and b are analytic functions of θ² and are evaluated as such: at zero the derivatives of every order exist
-    in either mode (a norm in between would make the second ones NaN).
+    a and b are analytic functions of θ² and are evaluated as such: at zero the derivatives of every order
+    exist in either mode (a norm in between would make the second ones NaN).
 
     Args:
         rotation_vector: (*B, 3), radians; right-handed, so a positive one about +y turns +z toward +x.
