@@ -136,7 +136,7 @@ def _lay_over(settings: dict[str, Any], override: str) -> None:
 def unknown(kind: str, name: str, valid: list[str]) -> str:
     """A sentence for a name that does not exist, with the names nearest to it."""
     lower = {choice.lower(): choice for choice in valid}
-    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=2, cutoff=0.7)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(valid[:12])}."
     return f"There is no {kind} '{name}': {hint}"
 

@@ -1,0 +1,95 @@
+"""The folder of one fit: overlay.png, controls.csv, fit.json and the configuration that made them."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.errors import ChainRigError
+from pipeline.outputs.fit_json import fit_json
+from pipeline.outputs.live_link import live_link_csv
+from pipeline.outputs.overlay import overlay
+from pipeline.result import FitFailure, FitResult
+
+
+def require_writable(folder: Path) -> None:
+    """Says now what would go wrong when results are written; leaves no trace.
+
+    Raises:
+        ChainRigError: `folder` is not a folder, or cannot be made or written to.
+    """
+    with _told(folder):
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+
+
+def write_fit(result: FitResult, config: Config, folder: Path) -> list[Path]:
+    """Writes the four files, each at once and whole, and returns their paths.
+
+    Raises:
+        ChainRigError: the folder cannot be written to.
+    """
+    image = BytesIO()
+    overlay(result).save(image, "PNG")
+    return _write(
+        folder,
+        {
+            "overlay.png": image.getvalue(),
+            "controls.csv": live_link_csv(result).encode(),
+            "config.yaml": config.to_yaml().encode(),
+            "fit.json": fit_json(result).encode(),
+        },
+    )
+
+
+def write_failure(failure: FitFailure, folder: Path) -> list[Path]:
+    """Writes a fit.json that says why there is no fit, and removes the other files of an earlier one.
+
+    Raises:
+        ChainRigError: the folder cannot be written to.
+    """
+    with _told(folder):
+        for name in ("overlay.png", "controls.csv", "config.yaml"):
+            (folder / name).unlink(missing_ok=True)
+    return _write(folder, {"fit.json": fit_json(failure).encode()})
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            _replace(folder / name, content)
+    return [folder / name for name in files]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode keeps other users out
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as refused:
+        raise ChainRigError(
+            f"Results cannot be written to {folder} ({refused.strerror or refused}): choose another --out."
+        ) from None

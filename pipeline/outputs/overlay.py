@@ -1,0 +1,91 @@
+"""overlay.png: does the rig make the same face? Photo, render, and both sets of landmarks, side by side."""
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from pipeline.result import FitResult, Picture
+from pipeline.target.photo import Photo
+
+PANEL = 640  # pixels of a panel's longer side
+TITLE = 36  # height of the line above the panels
+GAP = 8
+PAPER, INK = (24, 25, 28), (235, 235, 235)
+BACKGROUND = (64, 66, 70)  # behind the render
+TARGET, RENDER = (70, 235, 120), (255, 70, 190)  # green: seen in the photo; magenta: seen in the render
+
+Box = tuple[int, int, int, int]
+
+
+def frame(photo: Photo, landmarks: Tensor) -> Box:
+    """The part of the photo that the overlay shows: left, top, right, bottom in pixels.
+
+    A square 2.2 times the landmarks' longer side, so that hair and neck are in it, cut at the photo's edges.
+
+    Args:
+        landmarks: `(N, 2)` pixels of the photo.
+    """
+    low, high = landmarks.amin(0), landmarks.amax(0)
+    half = 1.1 * float((high - low).max())
+    x, y = ((low + high) / 2).tolist()
+    left, top = max(0, int(x - half)), max(0, int(y - half))
+    right, bottom = min(photo.width, round(x + half)), min(photo.height, round(y + half))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def overlay(result: FitResult) -> Image.Image:
+    """RGB, about 1900 × 680 whatever the size of the photo."""
+    target, render = result.target.detach().cpu(), result.render.detach().cpu()
+    box = frame(result.photo, target)
+    scale = PANEL / max(box[2] - box[0], box[3] - box[1])
+    width, height = round((box[2] - box[0]) * scale), round((box[3] - box[1]) * scale)
+
+    seen = Image.fromarray(result.photo.pixels[box[1] : box[3], box[0] : box[2]].cpu().numpy())
+    seen = seen.resize((width, height), Image.Resampling.LANCZOS)
+    made = Image.new("RGBA", seen.size, BACKGROUND)
+    made.alpha_composite(_warped(result.picture, box, scale, seen.size))
+    corner = torch.tensor(box[:2], dtype=target.dtype)
+    points = _dotted(seen, (target - corner) * scale, (render - corner) * scale)
+
+    sheet = Image.new("RGB", (3 * width + 4 * GAP, height + TITLE + GAP), PAPER)
+    for column, panel in enumerate((seen, made.convert("RGB"), points)):
+        sheet.paste(panel, (GAP + column * (width + GAP), TITLE))
+    titles = [
+        [("Photo", INK)],
+        [(f"Rig, {result.residual_final:.2f} % IOD", INK)],
+        [("Landmarks of", INK), ("photo", TARGET), ("render", RENDER)],
+    ]
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
+    for column, words in enumerate(titles):
+        x = float(GAP + column * (width + GAP) + 4)
+        for word, colour in words:
+            draw.text((x, TITLE / 2), word, fill=colour, font=font, anchor="lm")
+            x += draw.textlength(word + "  ", font=font)
+    return sheet
+
+
+def _warped(picture: Picture, box: Box, scale: float, size: tuple[int, int]) -> Image.Image:
+    """The picture as it appears in the panel, RGBA."""
+    rgba = Image.fromarray(picture.rgba.detach().cpu().numpy())
+    photo_from_panel = np.array([[1 / scale, 0, box[0]], [0, 1 / scale, box[1]], [0, 0, 1]])
+    affine = picture.photo_from_picture.detach().cpu().double().numpy()
+    picture_from_photo = np.linalg.inv(np.vstack([affine, [0, 0, 1]]))
+    data = (picture_from_photo @ photo_from_panel)[:2].reshape(-1).tolist()
+    return rgba.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
+
+
+def _dotted(panel: Image.Image, target: Tensor, render: Tensor) -> Image.Image:
+    """The panel, dimmed, with a ring for each target, a dot for each render, and a line where they part."""
+    fine = 3  # drawn larger, then scaled down: Pillow's shapes have hard edges
+    canvas = Image.eval(panel, lambda value: value * 6 // 10)
+    canvas = canvas.resize((panel.width * fine, panel.height * fine), Image.Resampling.BILINEAR)
+    draw = ImageDraw.Draw(canvas)
+    rings, dots = (target * fine).tolist(), (render * fine).tolist()
+    for ring, dot in zip(rings, dots, strict=True):
+        draw.line([*ring, *dot], fill=INK, width=fine)
+    for x, y in rings:
+        draw.ellipse([x - 7, y - 7, x + 7, y + 7], outline=TARGET, width=4)
+    for x, y in dots:
+        draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=RENDER)
+    return canvas.resize(panel.size, Image.Resampling.BOX)

@@ -1,0 +1,86 @@
+"""What a fit found: filled by pipeline/fit.py, read by pipeline/outputs/."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from pipeline.target.faces import Face
+from pipeline.target.photo import Photo
+
+Status = Literal["converged", "stalled", "max_iterations"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The fitted rig, rendered.
+
+    Attributes:
+        rgba: `(H, W, 4)` uint8, sRGB-encoded, straight alpha.
+        photo_from_picture: `(2, 3)` affine map from pixels (x, y, 1) of the picture to pixels of the photo,
+            both with (0, 0) at the top-left corner and pixel centres at +0.5.
+    """
+
+    rgba: Tensor
+    photo_from_picture: Tensor
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The controls that explain one face of a photo. Points are in pixels of the photo.
+
+    Attributes:
+        face_index: which face of the photo, counted from 0, left to right.
+        rig, detector, rasterizer, solver: names of what was used.
+        controls: expression controls by name.
+        identity: identity controls by name.
+        rotation_vector, translation: the head's pose in camera space, radians and metres.
+        eye_left, eye_right: (yaw, pitch) of the subject's eyes in the head, radians; yaw positive to the
+            subject's left, pitch positive up.
+        focal_px, principal_point: the camera, in pixels of the photo.
+        target, render: `(478, 2)` the detector's landmarks on the photo and on the render.
+        projected68: `(68, 2)` the rig's own iBUG points, projected.
+        residual_start, residual_final: mean distance over the fixed list of landmarks, % of the outer-eye
+            distance.
+        gradient_norm_start, gradient_norm_final: of the objective, None where it was never computed.
+        evaluations: images that went forward through the chain.
+        gradients: backward passes through the chain.
+    """
+
+    photo: Photo
+    face: Face
+    face_index: int
+    rig: str
+    detector: str
+    rasterizer: str
+    solver: str
+    controls: dict[str, float]
+    identity: dict[str, float]
+    rotation_vector: tuple[float, float, float]
+    translation: tuple[float, float, float]
+    eye_left: tuple[float, float]
+    eye_right: tuple[float, float]
+    focal_px: float
+    principal_point: tuple[float, float]
+    target: Tensor
+    render: Tensor
+    projected68: Tensor
+    residual_start: float
+    residual_final: float
+    gradient_norm_start: float | None
+    gradient_norm_final: float | None
+    evaluations: int
+    gradients: int
+    seconds: float
+    status: Status
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class FitFailure:
+    """A face that could not be fitted, and the sentence that says why."""
+
+    photo: Photo
+    face: Face
+    face_index: int
+    error: str
