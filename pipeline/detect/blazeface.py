@@ -1,12 +1,12 @@
 """Finding faces in a picture: MediaPipe's short-range BlazeFace.
 
-Bazarevsky, Kartynnik, Vakunov, Raveendran, Grundmann, "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs"
-(2019); weights from Google's face_landmarker_v2.task, Apache-2.0, converted by scripts/build_detector.py.
-Not a layer of the chain: it only says where the crop of `region.Region` begins.
+Bazarevsky, Kartynnik, Vakunov, Raveendran, Grundmann, "BlazeFace: Sub-millisecond Neural Face Detection on
+Mobile GPUs" (2019); weights from Google's face_landmarker_v2.task, Apache-2.0, converted by
+scripts/build_detector.py. Not a layer of the chain: it only says where the crop of `region.Region` begins.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file
@@ -17,16 +17,16 @@ from pipeline import assets
 
 INPUT_SIZE = 128
 KEYPOINTS = 6  # the subject's right eye, left eye, nose tip, mouth centre, right ear, left ear
-MIN_OVERLAP = 0.3  # boxes with a larger intersection over union show the same face (section "Post-processing" of the paper)
+MIN_OVERLAP = 0.3  # of intersection and union: above it, two boxes show the same face
+MOSTLY_INSIDE = 0.6  # of the smaller box: above it, that box shows a part of the larger one's face
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """N boxes.
+class Boxes(NamedTuple):
+    """N faces, or what may be faces.
 
     Attributes:
         box: (N, 4) left, top, right, bottom.
-        keypoints: (N, 6, 2) x, y: the subject's right eye, left eye, nose tip, mouth centre, right ear, left ear.
+        keypoints: (N, 6, 2) x, y: the subject's right eye, left eye, nose tip, mouth centre, right, left ear.
         score: (N,) probability of a face.
     """
 
@@ -34,15 +34,16 @@ class Boxes:
     keypoints: Tensor
     score: Tensor
 
-    def __len__(self) -> int:
-        return len(self.score)
-
-    def __getitem__(self, index: Tensor | slice) -> "Boxes":
-        return Boxes(self.box[index], self.keypoints[index], self.score[index])
+    def pick(self, which: Tensor) -> "Boxes":
+        """Those that a mask (N,) or indices pick."""
+        return Boxes(self.box[which], self.keypoints[which], self.score[which])
 
 
 class BlazeBlock(nn.Module):
-    """Residual block: depthwise 3×3, then 1×1; the shortcut is max-pooled at stride 2 and zero-filled to `width`."""
+    """Residual block: depthwise 3×3, then 1×1.
+
+    The shortcut is max-pooled at stride 2; the channels that it lacks are zero.
+    """
 
     def __init__(self, before: int, width: int, stride: int = 1) -> None:
         super().__init__()
@@ -66,8 +67,9 @@ class BlazeFace(nn.Module):
     x and y of the centre, width, height, then the six keypoints, in pixels of the input.
     """
 
-    FINE = ((24, 24), (24, 28), (28, 32, 2), (32, 36), (36, 42), (42, 48, 2), (48, 56), (56, 64), (64, 72), (72, 80),
-            (80, 88))  # fmt: skip
+    # (channels before, after, stride) of each block
+    FINE = ((24, 24), (24, 28), (28, 32, 2), (32, 36), (36, 42), (42, 48, 2), (48, 56), (56, 64), (64, 72),
+            (72, 80), (80, 88))  # fmt: skip
     COARSE = ((88, 96, 2), (96, 96), (96, 96), (96, 96), (96, 96))
 
     def __init__(self) -> None:
@@ -83,7 +85,7 @@ class BlazeFace(nn.Module):
 
     @classmethod
     def load(cls, path: Path | None = None) -> "BlazeFace":
-        """The trained network, float32, from a safetensors file (default: the shipped `face_detector.safetensors`)."""
+        """The trained network, float32, from a safetensors file (default: the one in assets)."""
         network = cls()
         network.load_state_dict(load_file(path or assets.path("face_detector.safetensors")))
         return network
@@ -143,24 +145,26 @@ class BlazeFace(nn.Module):
         return found
 
 
-def overlap(one: Tensor, many: Tensor) -> tuple[Tensor, Tensor]:
-    """Intersection over union, and intersection over the smaller area, of a box (4,) with boxes (N, 4): two (N,)."""
-    extent = torch.minimum(one[2:], many[:, 2:]) - torch.maximum(one[:2], many[:, :2])
+def overlap(box: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union, and over the smaller area, of a box (4,) with N boxes (N, 4): two (N,)."""
+    extent = torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])
     common = extent.clamp_min(0).prod(-1)
-    area, areas = (one[2:] - one[:2]).prod(-1), (many[:, 2:] - many[:, :2]).prod(-1)
+    area, areas = (box[2:] - box[:2]).prod(-1), (boxes[:, 2:] - boxes[:, :2]).prod(-1)
     return common / (area + areas - common), common / torch.minimum(area, areas)
 
 
-def merge(boxes: Boxes) -> Boxes:
-    """One box a face: the mean, weighted by score, of each best box and those that overlap it. Best first.
+def same_face(box: Tensor, boxes: Tensor) -> Tensor:
+    """Whether a box (4,) shows the face of each of N boxes (N, 4), or a part of it: (N,) bool."""
+    union, inside = overlap(box, boxes)
+    return (union > MIN_OVERLAP) | (inside > MOSTLY_INSIDE)
 
-    A box that lies for the most part inside a better one (part of a face, taken for a face) is dropped.
-    """
-    left = boxes[torch.argsort(boxes.score, descending=True)]
+
+def merge(boxes: Boxes) -> Boxes:
+    """One box a face: the mean, weighted by score, of each best box and those that overlap it. Best first."""
+    left = boxes.pick(torch.argsort(boxes.score, descending=True))
     kept: list[Boxes] = []
-    while len(left):
-        union, inside = overlap(left.box[0], left.box)
-        same = union > MIN_OVERLAP
+    while len(left.score):
+        same = overlap(left.box[0], left.box)[0] > MIN_OVERLAP
         weight = left.score[same] / left.score[same].sum()
         kept.append(
             Boxes(
@@ -169,7 +173,7 @@ def merge(boxes: Boxes) -> Boxes:
                 score=left.score[:1],
             )
         )
-        left = left[~same & (inside < 0.6)]
+        left = left.pick(~same_face(left.box[0], left.box))
     if not kept:
         return boxes
-    return Boxes(*(torch.cat([getattr(one, name) for one in kept]) for name in ("box", "keypoints", "score")))
+    return Boxes(*(torch.cat(parts) for parts in zip(*kept, strict=True)))

@@ -1,7 +1,8 @@
 """Layer 3, pixels to landmarks: MediaPipe's FaceMesh v2.
 
-Kartynnik, Ablavatski, Grishchenko, Grundmann, "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs"
-(2019); weights from Google's face_landmarker_v2.task, Apache-2.0, converted by scripts/build_detector.py.
+Kartynnik, Ablavatski, Grishchenko, Grundmann, "Real-time Facial Surface Geometry from Monocular Video on
+Mobile GPUs" (2019); weights from Google's face_landmarker_v2.task, Apache-2.0, converted by
+scripts/build_detector.py.
 """
 
 from pathlib import Path
@@ -26,16 +27,17 @@ class Detection(NamedTuple):
     Attributes:
         landmarks: (*B, 478, 3); x, y in pixels of the crop, z (depth, smaller is nearer) in the same scale.
         presence: (*B,) probability that the crop shows a face where the network expects one.
-        tongue: (*B,) probability that the tongue is out.
     """
 
     landmarks: Tensor
     presence: Tensor
-    tongue: Tensor
 
 
 class Bottleneck(nn.Module):
-    """Residual block: 1×1 to fewer channels, depthwise 3×3, 1×1 back; the sum is rectified. (B, C, H, W) -> same."""
+    """Residual block: 1×1 to fewer channels, depthwise 3×3, 1×1 back; the sum is rectified.
+
+    (B, width, H, W) -> the same shape.
+    """
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
@@ -75,8 +77,9 @@ class Downsample(nn.Module):
 class FaceMesh(Layer):
     """A 256×256 crop of a face to 478 landmarks: `(*B, 256, 256, 3) -> (*B, 478, 3)`.
 
-    Input: sRGB-encoded colours in [0, 1]. Output: x, y in pixels of the crop (corner origin, centres at +0.5), z in the
-    same scale. Float32 or float64 (`.to(dtype)`); piecewise affine in the pixels; forward- and reverse-mode AD.
+    Input: sRGB-encoded colours in [0, 1]. Output: x, y in pixels of the crop (corner origin, centres at
+    +0.5), z in the same scale. Float32 or float64 (`.to(dtype)`); piecewise affine in the pixels; forward-
+    and reverse-mode AD.
 
     Args:
         smoothing: width of the smooth rectifier that stands in for the kinks in the derivative only
@@ -103,8 +106,7 @@ class FaceMesh(Layer):
             trunk.extend(Bottleneck(width, inner) for _ in range(self.BLOCKS))
             before = width
         self.trunk = nn.Sequential(*trunk)
-        self.tongue_head = nn.Conv2d(self.WIDTHS[-1], 1, 2)  # each head sees all of the last 2×2 pixels
-        self.presence_head = nn.Conv2d(self.WIDTHS[-1], 1, 2)
+        self.presence_head = nn.Conv2d(self.WIDTHS[-1], 1, 2)  # both heads see all of the last 2×2 pixels
         self.landmark_head = nn.Conv2d(self.WIDTHS[-1], LANDMARKS * 3, 2)
         self.requires_grad_(False)
         self.register_buffer("half_pixel", torch.tensor([0.5, 0.5, 0.0]), persistent=False)
@@ -112,7 +114,7 @@ class FaceMesh(Layer):
 
     @classmethod
     def load(cls, path: Path | None = None, smoothing: float = 0.0) -> "FaceMesh":
-        """The trained network, float32, from a safetensors file (default: the shipped `face_landmarks.safetensors`)."""
+        """The trained network, float32, from a safetensors file (default: the one in assets)."""
         network = cls(smoothing)
         network.load_state_dict(load_file(path or assets.path("face_landmarks.safetensors")))
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -146,12 +148,11 @@ class FaceMesh(Layer):
         return self._landmarks(self.features(x), x.shape[:-3])
 
     def forward_full(self, x: Tensor) -> Detection:
-        """Landmarks and both probabilities of crops (*B, 256, 256, 3)."""
+        """Landmarks and presence of crops (*B, 256, 256, 3)."""
         batch, features = x.shape[:-3], self.features(x)
         return Detection(
             landmarks=self._landmarks(features, batch),
             presence=torch.sigmoid(self.presence_head(features)).reshape(batch),
-            tongue=torch.sigmoid(self.tongue_head(features)).reshape(batch),
         )
 
     def presence(self, x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """A rectifier whose value is exact and whose derivative can be smooth.
 
-A network of rectifiers is piecewise affine: its derivative at a point says little about the slope over a useful step.
-Replacing the step in the derivative (never in the value) by a sigmoid widens the neighbourhood that it describes.
+A network of rectifiers is piecewise affine: its derivative at a point says little about the slope over a
+useful step. Replacing the step in the derivative (never in the value) by a sigmoid widens the neighbourhood
+that it describes.
 """
 
 from typing import Any
@@ -12,10 +13,10 @@ from torch.nn import functional as F
 
 
 def _smooth_derivative(x: Tensor, slope: Tensor, smoothing: float) -> Tensor:
-    """slope + (1 - slope)·sigmoid(x / (smoothing·std)), std over the pixels of each sample's channel. (B, C, H, W)"""
+    """slope + (1 - slope)·sigmoid(x / (smoothing·std)), std over the pixels of a channel. (B, C, H, W)"""
     std = x.var(dim=(-2, -1), correction=0, keepdim=True).clamp_min(1e-12).sqrt()  # [B, C, 1, 1]
     slope = slope[:, None, None]
-    return slope + (1 - slope) * torch.sigmoid(x / (smoothing * std))
+    return torch.addcmul(slope, 1 - slope, torch.sigmoid(x / (smoothing * std)))
 
 
 class _SmoothPReLU(torch.autograd.Function):
@@ -35,11 +36,13 @@ class _SmoothPReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        return grad * _smooth_derivative(*ctx.saved_tensors, ctx.smoothing), None, None
+        x, slope = ctx.saved_tensors
+        return grad * _smooth_derivative(x, slope, ctx.smoothing), None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:  # type: ignore[override]
-        return tangent * _smooth_derivative(*ctx.saved_tensors, ctx.smoothing)
+        x, slope = ctx.saved_tensors
+        return tangent * _smooth_derivative(x, slope, ctx.smoothing)
 
 
 class Rectifier(nn.Module):
@@ -49,9 +52,9 @@ class Rectifier(nn.Module):
         channels: C of the input (B, C, H, W).
 
     Attributes:
-        smoothing: width w ≥ 0 of the derivative's step in standard deviations of the channel: at w > 0 the derivative
-            is weight + (1 - weight)·sigmoid(x / (w·std)), with std over the pixels of one sample. The value of the
-            forward pass does not depend on it.
+        smoothing: width w ≥ 0 of the derivative's step in standard deviations of the channel: at w > 0 the
+            derivative is weight + (1 - weight)·sigmoid(x / (w·std)), with std over the pixels of one sample.
+            The value of the forward pass does not depend on it.
     """
 
     def __init__(self, channels: int) -> None:

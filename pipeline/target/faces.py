@@ -1,0 +1,171 @@
+"""The faces of a photo: finding them, and settling the region in which the detector reads one."""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.detect.blazeface import INPUT_SIZE, BlazeFace, merge, same_face
+from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.region import MARGIN, Region
+
+MIN_PRESENCE = 0.5  # below it, FaceMesh sees no face in what BlazeFace took for one
+SMALLEST_VIEW = 160  # pixels: a face of this view would be too small to read anything from
+STILL = 1e-3  # of the region's side (and radians): smaller changes of the region don't matter
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face found in a photo, coordinates in pixels of the photo.
+
+    Attributes:
+        box: (4,) left, top, right, bottom, from the brows to the chin.
+        score: probability of a face.
+        keypoints: (6, 2) the subject's right eye, left eye, nose tip, mouth centre, right ear, left ear.
+    """
+
+    box: Tensor
+    score: float
+    keypoints: Tensor
+
+    def region(self) -> Region:
+        """MediaPipe's first guess of the landmarks' region: 1.5 × the long side, upright along the eyes."""
+        centre = (self.box[:2] + self.box[2:]) / 2
+        across = self.keypoints[1] - self.keypoints[0]
+        rotation = torch.atan2(across[1], across[0])
+        return Region(centre, MARGIN * (self.box[2:] - self.box[:2]).amax(), rotation)
+
+
+class Settled(NamedTuple):
+    """A face that the detector has read.
+
+    Attributes:
+        region: the region that the landmarks themselves ask for.
+        landmarks: (478, 3) x, y in pixels of the photo, z in the same scale.
+        presence: probability that there is a face.
+    """
+
+    region: Region
+    landmarks: Tensor
+    presence: float
+
+
+@cache
+def _networks() -> tuple[BlazeFace, FaceMesh]:
+    return BlazeFace.load(), FaceMesh.load()
+
+
+@torch.no_grad()
+def find_faces(photo: Tensor) -> list[Face]:
+    """The faces of a photo, left to right; an empty list if there is none.
+
+    BlazeFace sees faces wider than about a sixth of its view. It is shown the whole photo and, for smaller
+    faces, overlapping views of half the size. While nothing is found: the photo in a black frame (for a face
+    that fills it), then views of a quarter, an eighth, … of the size.
+
+    Args:
+        photo: (H, W, 3) sRGB, uint8 or float in [0, 1].
+
+    Raises:
+        ValueError: the photo has another shape.
+    """
+    if photo.ndim != 3 or photo.shape[-1] != 3:
+        raise ValueError(f"A photo is (H, W, 3), got {tuple(photo.shape)}.")
+    photo = photo / 255 if photo.dtype == torch.uint8 else photo.float()
+    deepest = max(0, int(math.log2(max(photo.shape[:2]) / SMALLEST_VIEW)))
+    zooms = [2.0**level for level in range(deepest + 1)]
+    for attempt in (zooms[:2], [2 / 3], *([zoom] for zoom in zooms[2:])):
+        faces = _distinct([face for zoom in attempt for face in _look(photo, zoom)])
+        faces = [face for face in faces if _presence(photo, face) >= MIN_PRESENCE]
+        if faces:
+            return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
+    return []
+
+
+def _look(photo: Tensor, zoom: float) -> list[Face]:
+    """Faces in views of (longest side / zoom) pixels, half a view apart. One face may be found in several."""
+    height, width = photo.shape[:2]
+    scale = zoom * INPUT_SIZE / max(height, width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    image = F.interpolate(photo.permute(2, 0, 1)[None], (rows, columns), mode="bilinear", antialias=True)[0]
+    missing_y, missing_x = max(0, INPUT_SIZE - rows), max(0, INPUT_SIZE - columns)
+    top, left = missing_y // 2, missing_x // 2
+    image = F.pad(image, (left, missing_x - left, top, missing_y - top))  # [3, ≥128, ≥128]
+
+    corners = [(x, y) for y in _starts(image.shape[1]) for x in _starts(image.shape[2])]
+    views = torch.stack([image[:, y : y + INPUT_SIZE, x : x + INPUT_SIZE] for x, y in corners])
+    stretch = torch.tensor([width / columns, height / rows])  # pixels of the photo for one of the view
+    finder, _ = _networks()
+    min_score = 0.5 if zoom == 1 else 0.7  # many views: many chances to be wrong
+    faces = []
+    for (x, y), boxes in zip(corners, finder.detect(views.permute(0, 2, 3, 1), min_score), strict=True):
+        if len(corners) > 1:  # a face that the view cuts through is whole in a neighbour's
+            boxes = boxes.pick(((boxes.box > 0) & (boxes.box < 1)).all(-1))
+        corner = torch.tensor([x - left, y - top])
+        for box, keypoints, score in zip(*merge(boxes), strict=True):
+            faces.append(
+                Face(
+                    box=((box.reshape(2, 2) * INPUT_SIZE + corner) * stretch).reshape(4),
+                    score=float(score),
+                    keypoints=(keypoints * INPUT_SIZE + corner) * stretch,
+                )
+            )
+    return faces
+
+
+def _starts(length: int) -> list[int]:
+    """Where views of 128 pixels begin so that they cover `length`, at most half a view apart."""
+    steps = math.ceil((length - INPUT_SIZE) / (INPUT_SIZE / 2))
+    return [round(step * (length - INPUT_SIZE) / max(1, steps)) for step in range(steps + 1)]
+
+
+def _presence(photo: Tensor, face: Face) -> float:
+    """FaceMesh's probability that there is a face."""
+    _, mesh = _networks()
+    return float(mesh.presence(face.region().crop(photo)))
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """The best of every group of boxes that show the same face."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if not kept or not bool(same_face(face.box, torch.stack([one.box for one in kept])).any()):
+            kept.append(face)
+    return kept
+
+
+@torch.no_grad()
+def settle(photo: Tensor, face: Face, detector: FaceMesh, rounds: int = 10) -> Settled:
+    """Read the landmarks of a face in the region that they themselves ask for.
+
+    Starts from the face's box and repeats landmarks → region → landmarks until the region stands still.
+    MediaPipe's image mode stops after the first reading, in a region that depends on the box.
+
+    Args:
+        photo: (H, W, 3) sRGB, uint8 or float in [0, 1].
+        rounds: largest number of regions tried after the first.
+    """
+    weight = detector.landmark_head.weight
+    photo = photo.to(weight) / 255 if photo.dtype == torch.uint8 else photo.to(weight)
+    region = face.region()
+    region = Region(region.centre.to(weight), region.side.to(weight), region.rotation.to(weight))
+    for attempt in range(rounds + 1):
+        found = detector.forward_full(region.crop(photo))
+        landmarks = region.map_to_photo(found.landmarks)
+        asked = Region.around(landmarks)
+        if attempt == rounds or _change(region, asked) < STILL:
+            break
+        region = asked
+    return Settled(region, landmarks, float(found.presence))
+
+
+def _change(one: Region, other: Region) -> float:
+    """The largest of the shift and growth, in sides, and the turn in radians."""
+    shift = (one.centre - other.centre).norm() / one.side
+    growth = (one.side - other.side).abs() / one.side
+    turn = (one.rotation - other.rotation).abs()
+    return float(torch.stack([shift, growth, torch.minimum(turn, 2 * math.pi - turn)]).max())
