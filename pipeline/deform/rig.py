@@ -122,6 +122,28 @@ class Rig:
                 moved[field.name] = value.to(device, dtype if value.is_floating_point() else value.dtype)
         return replace(self, **moved)
 
+    def at_landmarks(self) -> "Rig":
+        """The same rig with only the vertices that carry landmarks; triangle i is landmark i's.
+
+        Raises:
+            ChainRigError: the rig has no landmark embedding.
+        """
+        if self.landmark_triangle is None:
+            raise ChainRigError("The rig has no landmark embedding: build one with scripts/build_embedding.py.")
+        corners = self.triangles[self.landmark_triangle]
+        kept, triangles = corners.unique(return_inverse=True)
+        return replace(
+            self,
+            rest=self.rest[kept],
+            triangles=triangles,
+            uv_triangles=self.uv_triangles[self.landmark_triangle],
+            part_of_triangle=self.part_of_triangle[self.landmark_triangle],
+            expression_deltas=self.expression_deltas[:, kept],
+            identity_deltas=self.identity_deltas[:, kept],
+            skin_weights=self.skin_weights[kept],
+            landmark_triangle=torch.arange(len(triangles)),
+        )
+
     @cached_property
     def controls(self) -> ControlSpace:
         """The axis of X1 of this rig."""

@@ -62,6 +62,11 @@ class Camera(nn.Module):
         pixels = self.homogeneous(points)
         return pixels[..., :2] / pixels[..., 2:]
 
+    def pixels_per_metre(self, depth: Tensor) -> Tensor:
+        """Size on the view of a metre across at `(*B, N)` metres of depth."""
+        scale = torch.linalg.det(self.view[..., :2]).abs().sqrt()
+        return (self.focal_px * scale)[..., None] / depth
+
     def clip(self, points: Tensor) -> Tensor:
         """OpenGL clip coordinates `(*B, N, 4)` of points `(*B, N, 3)`: x right, y up, near plane at z = −w."""
         pixels = self.homogeneous(points)

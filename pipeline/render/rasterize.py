@@ -187,14 +187,13 @@ def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
     Returns:
         `(P, 3)`; uniform where the triangle has no area on the screen.
     """
-    q = corners[..., :2] - pixel_xy[:, None, :] * corners[..., 2:]
-    x, y = q.unbind(-1)
-    x1, y1 = x.roll(-1, -1), y.roll(-1, -1)
-    x2, y2 = x.roll(-2, -1), y.roll(-2, -1)
-    area = x1 * y2 - y1 * x2
+    x = corners[..., 0] - pixel_xy[:, :1] * corners[..., 2]  # [P, 3]
+    y = corners[..., 1] - pixel_xy[:, 1:] * corners[..., 2]
+    (x0, x1, x2), (y0, y1, y2) = x.unbind(-1), y.unbind(-1)
+    area = torch.stack([x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1], dim=-1)
     total = area.sum(-1, keepdim=True)
     flat = total == 0
-    return torch.where(flat, torch.full_like(area, 1 / 3), area / torch.where(flat, torch.ones_like(total), total))
+    return torch.where(flat, 1 / 3, area / torch.where(flat, 1.0, total))
 
 
 def pixel_centres(pixel: Tensor, size: tuple[int, int, int], dtype: torch.dtype) -> Tensor:

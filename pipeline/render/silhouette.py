@@ -30,54 +30,52 @@ def edge_term(fragments: Fragments, homogeneous: Tensor, part_of_triangle: Tenso
     Returns:
         `(B, H, W, C)` zeros that carry derivatives to `homogeneous`.
     """
-    batch, height, width = fragments.size
     device = color.device
-    slot = torch.full((batch * height * width,), -1, dtype=torch.int64, device=device)
-    slot[fragments.pixel] = torch.arange(len(fragments.pixel), device=device)
     points = homogeneous.flatten(0, 1)
+    count = fragments.size[0] * fragments.size[1] * fragments.size[2]
+    part = part_of_triangle[fragments.triangle]
     depth = weigh(points[:, 2:].detach(), fragments.corners, fragments.barycentric.detach()).squeeze(-1)
-    grid = slot.view(batch, height, width)
-    index = torch.arange(batch * height * width, device=device).view(batch, height, width)
+    # The same as maps: −1 and infinitely far where nothing is seen.
+    slot = torch.full((count,), -1, device=device).index_put((fragments.pixel,), torch.arange(len(depth), device=device))
+    parts = torch.full((count,), -1, device=device).index_put((fragments.pixel,), part)
+    depths = torch.full((count,), torch.inf, dtype=depth.dtype, device=device).index_put((fragments.pixel,), depth)
     flat = color.detach().flatten(0, 2)
     term = torch.zeros_like(flat)
-    for axis, (first, second) in enumerate(
-        [((slice(None), slice(None), slice(0, -1)), (slice(None), slice(None), slice(1, None))),
-         ((slice(None), slice(0, -1)), (slice(None), slice(1, None)))]
-    ):  # fmt: skip
-        a, b = grid[first].reshape(-1), grid[second].reshape(-1)
-        pair = _candidates(fragments, part_of_triangle, depth, a, b)
-        a, b = a[pair], b[pair]
-        keep = _is_outline(fragments, points.detach(), part_of_triangle, depth, a, b)
-        a, b, pair = a[keep], b[keep], pair[keep]
-        infinite = torch.full((), torch.inf, dtype=depth.dtype, device=device)
-        depth_a = torch.where(a >= 0, depth[a.clamp(min=0)], infinite)
-        depth_b = torch.where(b >= 0, depth[b.clamp(min=0)], infinite)
-        front = torch.where(depth_a <= depth_b, a, b)
+    for axis in (0, 1):  # pairs side by side, then one above the other
+        first, second = _pairs(parts.view(fragments.size), depths.view(fragments.size), axis)
+        a, b = slot[first], slot[second]
+        keep = _is_outline(fragments, points.detach(), part, depth, a, b)
+        first, second, a, b = first[keep], second[keep], a[keep], b[keep]
+        front = torch.where(depths[first] <= depths[second], a, b)
         at = weigh(points, fragments.corners[front], fragments.barycentric[front].detach())  # the nearer surface's point
         position = at[:, axis : axis + 1] / at[:, 2:]
         motion = position - position.detach()  # worth 0, moves with the surface
-        pixel_a, pixel_b = index[first].reshape(-1)[pair], index[second].reshape(-1)[pair]
-        change = 0.5 * motion * (flat[pixel_a] - flat[pixel_b])
-        term = term.index_add(0, pixel_a, change).index_add(0, pixel_b, change)
+        change = 0.5 * motion * (flat[first] - flat[second])
+        term = term.index_add(0, first, change).index_add(0, second, change)
     return term.view_as(color)
 
 
-def _candidates(fragments: Fragments, part: Tensor, depth: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Pairs that may be an outline: one side empty, another part, or a step in depth. A cheap test of all pairs."""
-    if not len(fragments.pixel):
-        return torch.zeros(0, dtype=torch.int64, device=a.device)
-    # −1, nothing there, reads the last entry; the first test has already decided those pairs.
-    parts = part[fragments.triangle]
-    step = (depth[a] - depth[b]).abs() > DEPTH_JUMP_M
-    both = (a >= 0) & (b >= 0)
-    return (((a >= 0) != (b >= 0)) | (both & (step | (parts[a] != parts[b])))).nonzero().squeeze(-1)
+def _pairs(parts: Tensor, depths: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Neighbours `(N,)`, `(N,)` in x (axis 0) or y (axis 1) that may have an outline between them: other parts, or a step.
+
+    A cheap test of all pairs of the maps `(B, H, W)`; indices into the flattened maps.
+    """
+    length = parts.shape[2 - axis] - 1
+    parts_a, parts_b = parts.narrow(2 - axis, 0, length), parts.narrow(2 - axis, 1, length)
+    depth_a, depth_b = depths.narrow(2 - axis, 0, length), depths.narrow(2 - axis, 1, length)
+    found = ((parts_a != parts_b) | ((depth_a - depth_b).abs() > DEPTH_JUMP_M)).nonzero()
+    height, width = parts.shape[1:]
+    first = (found[:, 0] * height + found[:, 1]) * width + found[:, 2]
+    return first, first + (1 if axis == 0 else width)
 
 
 def _is_outline(fragments: Fragments, points: Tensor, part: Tensor, depth: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Drops the pairs whose step in depth is only a steep surface: there one plane explains the other sample's depth."""
+    """Drops the pairs of fragments whose step in depth is only a steep surface's: there a plane explains the other's depth.
+
+    −1, nothing seen, reads the last fragment; `empty` has decided those pairs.
+    """
     empty = (a < 0) | (b < 0)
-    parts = part[fragments.triangle]
-    other_part = parts[a] != parts[b]
+    other_part = part[a] != part[b]
     # A curved surface leaves its own plane near its contour, but by less than half the step.
     jump = (0.5 * (depth[a] - depth[b]).abs()).clamp(min=DEPTH_JUMP_M)
 

@@ -1,0 +1,41 @@
+"""What is known of the controls before any photo: as −log of a density, up to a constant."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Prior:
+    """½ Σ precision·(x − mean)² + Σ sparsity·x over the controls, inside their ranges.
+
+    The linear term is a Laplace density's on controls that cannot be negative: it switches off what the data do not ask for.
+
+    Attributes:
+        mean, precision, sparsity: `(K,)`; sparsity is 0 where a control may be negative.
+        low, high: `(K,)` ranges, ±inf where there is none.
+    """
+
+    mean: Tensor
+    precision: Tensor
+    sparsity: Tensor
+    low: Tensor
+    high: Tensor
+
+    def value(self, x: Tensor) -> Tensor:
+        """`(*B, K)` → `(*B,)`."""
+        return 0.5 * (self.precision * (x - self.mean).square()).sum(-1) + (self.sparsity * x).sum(-1)
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """`(*B, K)` → `(*B, K)`."""
+        return self.precision * (x - self.mean) + self.sparsity
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest point inside the ranges."""
+        return torch.minimum(torch.maximum(x, self.low), self.high)
+
+    def projected_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient without the components that push a control at its bound further out: zero at a minimum."""
+        outward = ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
+        return gradient.masked_fill(outward, 0)
