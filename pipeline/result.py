@@ -30,7 +30,6 @@ class FitResult:
     """The controls that explain one face of a photo. Points are in pixels of the photo.
 
     Attributes:
-        face_index: which face of the photo, counted from 0, left to right.
         rig, detector, rasterizer, solver: names of what was used.
         controls: expression controls by name.
         identity: identity controls by name.
@@ -49,7 +48,6 @@ class FitResult:
 
     photo: Photo
     face: Face
-    face_index: int
     rig: str
     detector: str
     rasterizer: str
@@ -82,5 +80,4 @@ class FitFailure:
 
     photo: Photo
     face: Face
-    face_index: int
     error: str

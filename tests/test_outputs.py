@@ -38,7 +38,6 @@ def result() -> FitResult:
     return FitResult(
         photo=Photo(pixels, Path("some where/photo.jpg"), "ab" * 32),
         face=Face(torch.tensor([100.0, 110.0, 300.0, 310.0]), 0.9, torch.zeros(6, 2)),
-        face_index=1,
         rig="makehuman",
         detector="mediapipe",
         rasterizer="numba",
@@ -91,7 +90,7 @@ def test_head_angles_give_the_rotation_back() -> None:
 
 
 def test_fit_json_holds_the_schema(result: FitResult) -> None:
-    fit = json.loads(fit_json(result))
+    fit = json.loads(fit_json(result, 1))
     assert fit["schema"] == "chainrig.fit/1"
     assert fit["photo"] == {
         "path": "some where/photo.jpg",
@@ -186,7 +185,7 @@ def test_face_that_reaches_over_the_edge(result: FitResult) -> None:
 def test_writes_four_files_and_nothing_else(result: FitResult, tmp_path: Path) -> None:
     folder = tmp_path / "new folder" / "deep"
     config = load_config(None, ["fit.iterations=3"])
-    paths = write_fit(result, config, folder)
+    paths = write_fit(result, 0, config, folder)
     assert sorted(folder.iterdir()) == sorted(paths)
     assert {path.name for path in paths} == {"overlay.png", "controls.csv", "fit.json", "config.yaml"}
     assert load_config(folder / "config.yaml") == config
@@ -194,8 +193,8 @@ def test_writes_four_files_and_nothing_else(result: FitResult, tmp_path: Path) -
 
 
 def test_failed_face_leaves_only_the_reason(result: FitResult, tmp_path: Path) -> None:
-    write_fit(result, Config(), tmp_path)
-    write_failure(FitFailure(result.photo, result.face, 2, "It is too dark."), tmp_path)
+    write_fit(result, 0, Config(), tmp_path)
+    write_failure(FitFailure(result.photo, result.face, "It is too dark."), 2, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fit.json"]
     fit = json.loads((tmp_path / "fit.json").read_text())
     assert (fit["status"], fit["error"], fit["face"]["index"]) == ("failed", "It is too dark.", 2)
@@ -209,7 +208,7 @@ def test_interrupted_write_keeps_the_old_file(result: FitResult, tmp_path: Path,
 
     monkeypatch.setattr("os.replace", full_disk)
     with pytest.raises(ChainRigError, match="No space left"):
-        write_fit(result, Config(), tmp_path)
+        write_fit(result, 0, Config(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["fit.json"]
     assert (tmp_path / "fit.json").read_text() == "old"
 

@@ -15,8 +15,12 @@ from pipeline.result import FitFailure, FitResult
 SCHEMA = "chainrig.fit/1"
 
 
-def fit_json(result: FitResult | FitFailure) -> str:
-    """The document as text; a failure has `photo`, `face`, `status` and `error` only."""
+def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
+    """The document as text; a failure has `photo`, `face`, `status` and `error` only.
+
+    Args:
+        face_index: which face of the photo, counted from 0, left to right.
+    """
     photo, face = result.photo, result.face
     document: dict[str, Any] = {
         "schema": SCHEMA,
@@ -26,7 +30,7 @@ def fit_json(result: FitResult | FitFailure) -> str:
             "width": photo.width,
             "height": photo.height,
         },
-        "face": {"index": result.face_index, "box": _numbers(face.box), "score": face.score},
+        "face": {"index": face_index, "box": _numbers(face.box), "score": face.score},
     }
     if isinstance(result, FitFailure):
         return _layout(document | {"status": "failed", "error": result.error})

@@ -27,7 +27,7 @@ def require_writable(folder: Path) -> None:
             pass
 
 
-def write_fit(result: FitResult, config: Config, folder: Path) -> list[Path]:
+def write_fit(result: FitResult, face_index: int, config: Config, folder: Path) -> list[Path]:
     """Writes the four files, each at once and whole, and returns their paths.
 
     Raises:
@@ -41,12 +41,12 @@ def write_fit(result: FitResult, config: Config, folder: Path) -> list[Path]:
             "overlay.png": image.getvalue(),
             "controls.csv": live_link_csv(result).encode(),
             "config.yaml": config.to_yaml().encode(),
-            "fit.json": fit_json(result).encode(),
+            "fit.json": fit_json(result, face_index).encode(),
         },
     )
 
 
-def write_failure(failure: FitFailure, folder: Path) -> list[Path]:
+def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Path]:
     """Writes a fit.json that says why there is no fit, and removes the other files of an earlier one.
 
     Raises:
@@ -55,7 +55,7 @@ def write_failure(failure: FitFailure, folder: Path) -> list[Path]:
     with _told(folder):
         for name in ("overlay.png", "controls.csv", "config.yaml"):
             (folder / name).unlink(missing_ok=True)
-    return _write(folder, {"fit.json": fit_json(failure).encode()})
+    return _write(folder, {"fit.json": fit_json(failure, face_index).encode()})
 
 
 def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:

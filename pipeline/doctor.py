@@ -1,0 +1,153 @@
+"""What of ChainRig works on this machine, and why the rest does not."""
+
+import hashlib
+import importlib
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline import assets
+from pipeline.environment import lacking
+from pipeline.errors import ChainRigError
+
+_PACKAGES = [
+    "chainrig",
+    "torch",
+    "numpy",
+    "numba",
+    "opencv-python",
+    "face-alignment",
+    "pillow",
+    "safetensors",
+]
+_FAN_WEIGHTS = ["2DFAN4-11f355bf06.pth.tar", "3DFAN4-7835d9f11d.pth.tar"]  # named after their sha256
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    Attributes:
+        usable: None where that is no question (a version).
+        essential: no fit without it.
+    """
+
+    name: str
+    usable: bool | None
+    note: str
+    essential: bool = False
+
+
+def examine() -> dict[str, list[Check]]:
+    """The report: checks by title."""
+    return {
+        "Versions": [
+            Check("Python", None, f"{platform.python_version()} on {platform.platform()}"),
+            *_versions(),
+        ],
+        "Devices": _devices(),
+        "Rasterizers": [_numba(), _nvdiffrast(), _pytorch3d()],
+        "Detectors": [_facemesh(), _fan()],
+        "Libraries": [_opencv()],
+    }
+
+
+def _versions() -> list[Check]:
+    checks = []
+    for package in _PACKAGES:
+        try:
+            checks.append(Check(package, None, version(package)))
+        except PackageNotFoundError:
+            checks.append(Check(package, False, "not installed: install chainrig again", essential=True))
+    return checks
+
+
+def _devices() -> list[Check]:
+    import torch
+
+    checks = [Check("CPU", True, f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")]
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        checks.append(Check("CUDA", True, ", ".join(names)))
+    elif torch.version.cuda is None:
+        checks.append(Check("CUDA", False, "this build of torch has no CUDA"))
+    else:
+        checks.append(
+            Check("CUDA", False, f"torch has CUDA {torch.version.cuda}, but finds no GPU or driver")
+        )
+    return checks
+
+
+def _numba() -> Check:
+    try:
+        importlib.import_module("pipeline.render.rasterize")
+    except Exception as error:
+        return Check("numba", False, lacking(error) or f"{type(error).__name__}: {error}", essential=True)
+    return Check("numba", True, "CPU, the default", essential=True)
+
+
+def _nvdiffrast() -> Check:
+    import torch
+
+    licence = "NVIDIA's research licence, not for commercial use"
+    if find_spec("nvdiffrast") is None:
+        return Check("nvdiffrast", False, f"not installed: pip install 'chainrig[nvdiffrast]' ({licence})")
+    if not torch.cuda.is_available():
+        return Check("nvdiffrast", False, "needs a CUDA GPU")
+    return Check("nvdiffrast", False, f"installed ({licence}), but this version renders with numba only")
+
+
+def _pytorch3d() -> Check:
+    if find_spec("pytorch3d") is None:
+        return Check("pytorch3d", False, "not installed: PyPI has no wheel for Linux, build it from source")
+    return Check("pytorch3d", False, "installed, but this version renders with numba only")
+
+
+def _facemesh() -> Check:
+    name = "FaceMesh v2"
+    try:
+        from pipeline.detect.facemesh import FaceMesh
+
+        FaceMesh.load()
+    except ChainRigError as error:
+        return Check(name, False, str(error), essential=True)
+    except Exception as error:
+        return Check(name, False, lacking(error) or f"{type(error).__name__}: {error}", essential=True)
+    return Check(
+        name, True, f"478 points, the default; weights in {assets.path('face_landmarks.safetensors')}"
+    )
+
+
+def _fan() -> Check:
+    import torch
+
+    if find_spec("face_alignment") is None:
+        return Check("FAN", False, "face-alignment is not installed: install chainrig again")
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    whole = [name for name in _FAN_WEIGHTS if _is_whole(folder / name)]
+    if not whole:
+        return Check(
+            "FAN", False, f"its weights are not in {folder}; face-alignment downloads them on first use"
+        )
+    return Check(
+        "FAN", False, f"{', '.join(whole)} found, but this version reads landmarks with FaceMesh only"
+    )
+
+
+def _is_whole(weights: Path) -> bool:
+    if not weights.is_file():
+        return False
+    wanted = weights.name.partition("-")[2].partition(".")[0]
+    return hashlib.sha256(weights.read_bytes()).hexdigest().startswith(wanted)
+
+
+def _opencv() -> Check:
+    try:
+        importlib.import_module("cv2")
+    except ImportError as error:
+        return Check("OpenCV", False, lacking(error) or str(error))
+    return Check("OpenCV", True, f"imports in Python {sys.version_info.major}.{sys.version_info.minor}")

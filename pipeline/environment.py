@@ -1,0 +1,33 @@
+"""What this machine may lack, said in one sentence instead of a traceback."""
+
+_DEBIAN_PACKAGES = {
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libgomp.so.1": "libgomp1",
+    "libxcb.so.1": "libxcb1",
+    "libSM.so.6": "libsm6",
+    "libXext.so.6": "libxext6",
+}
+
+
+def lacking(error: BaseException) -> str | None:
+    """The sentence for an exception that the machine, not the code, is to blame for; None for any other."""
+    text = str(error)
+    if isinstance(error, ImportError):
+        for library, package in _DEBIAN_PACKAGES.items():
+            if library in text:
+                return (
+                    f"The system library {library} is missing: install the package {package} "
+                    f"(Debian, Ubuntu: apt install {package})."
+                )
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("pipeline"):
+            return f"The Python package {error.name} is missing: install chainrig again with pip."
+    if isinstance(error, RuntimeError) and "no locator available" in text:
+        return (
+            "Numba finds no folder in which to keep its compiled code: "
+            "set NUMBA_CACHE_DIR to one that you can write to."
+        )
+    if isinstance(error, MemoryError):
+        return "There is not enough memory: scale the photograph down, or close other programs."
+    return None
