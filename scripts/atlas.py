@@ -10,12 +10,12 @@ ZOOM = (4.0, 2.5)  # how much the face's chart is magnified around the nose, at 
 NOSE = (0.5, 0.33)  # where that is in the chart
 
 # How large the small charts are, against the size that they have in MakeHuman's own layout.
-_SCALE = {"skin": 0.9, "eye": 6.0, "lashes": 2.2, "teeth": 2.2, "tongue": 2.2}
+_SCALE = {"skin": 0.7, "eye": 9.0, "lashes": 2.2, "teeth": 2.2, "tongue": 2.2}
 
 
 def pack_charts(
     uv: np.ndarray, triangles: np.ndarray, part_of_triangle: np.ndarray, part_names: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """A new atlas: the face's chart upright along the lower edge, all others on shelves above it.
 
     Args:
@@ -24,11 +24,8 @@ def pack_charts(
         part_of_triangle: (F,) index into part_names.
 
     Returns:
-        uv (T', 2) in [0, 1], v up, and triangles (F, 3) into it.
+        uv (T, 2) in [0, 1], v up.
     """
-    used, triangles = np.unique(triangles, return_inverse=True)
-    triangles = triangles.reshape(-1, 3)
-    uv = uv[used]
     edges = triangles[:, [0, 1, 1, 2]].reshape(-1, 2).T
     graph = coo_array((np.ones(edges.shape[1]), tuple(edges)), shape=(len(uv), len(uv)))
     count, chart_of_uv = connected_components(graph, directed=False)
@@ -56,7 +53,7 @@ def pack_charts(
         height = max(height, flat[:, 1].max())
     if placed.max() > 1:
         raise ValueError(f"The atlas overflows ({placed.max():.3f} > 1): lower the chart scales.")
-    return placed, triangles
+    return placed
 
 
 def _zoomed(unit: np.ndarray) -> np.ndarray:

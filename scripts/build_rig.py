@@ -13,6 +13,7 @@ import numpy as np
 from atlas import pack_charts
 from makehuman import ANDROGYNOUS_ADULT, MakeHuman
 
+METRES = 0.1  # a decimetre
 DELTA_UNIT = 2e-5  # metres a quantisation step of the stored deltas: at most 0.01 mm of error
 NEGLIGIBLE = 5e-5  # metres: identity controls that move the head less are dropped
 NECK_CUT = -0.21  # metres below the eyes: low enough for a head crop to show no hole
@@ -125,21 +126,38 @@ def triangulate(quads: np.ndarray, vertices: np.ndarray) -> np.ndarray:
     return slots.swapaxes(0, 1)
 
 
-def bake(source: MakeHuman) -> dict[str, np.ndarray]:
-    """Every array of the rig file."""
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The part of the source mesh that is kept, in the rig's frame and metres.
+
+    Attributes:
+        used: (V,) the vertices' indices in the source.
+        origin: (3,) of the rig's frame, in source units.
+        rest: (V, 3).
+        triangles: (F, 3).
+        uv, source_uv: (T, 2) in our atlas and in MakeHuman's.
+        uv_triangles: (F, 3).
+        part_of_triangle: (F,) index into PARTS.
+    """
+
+    used: np.ndarray
+    origin: np.ndarray
+    rest: np.ndarray
+    triangles: np.ndarray
+    uv: np.ndarray
+    source_uv: np.ndarray
+    uv_triangles: np.ndarray
+    part_of_triangle: np.ndarray
+
+    def vertices_of(self, part: str) -> np.ndarray:
+        return np.unique(self.triangles[self.part_of_triangle == list(PARTS).index(part)])
+
+
+def cut_head(source: MakeHuman) -> Head:
+    """The parts above the neck cut, as triangles over compact lists of vertices and texture coordinates."""
     person = source.person(ANDROGYNOUS_ADULT)
-    cubes = [cube for _, cube, _ in JOINTS.values()]
-    eyes = [source.joint(cube, person) for cube in ("joint-l-eye", "joint-r-eye")]
-    origin = np.mean(eyes, axis=0)
-
-    def metres(points: np.ndarray) -> np.ndarray:
-        return points * 0.1
-
-    rest = metres(person - origin)
-    joints = metres(np.stack([source.joint(cube, person) for cube in cubes]) - origin)
-    weights = skin_weights(source)
-
-    # The mesh: quads of the parts above the neck cut, as triangles over a compact vertex list.
+    origin = (source.joint("joint-l-eye", person) + source.joint("joint-r-eye", person)) / 2
+    rest = METRES * (person - origin)
     corners, uv_corners, parts = [], [], []
     for number, group in enumerate(PARTS.values()):
         quads, uv_quads = source.quads[group], source.uv_quads[group]
@@ -150,14 +168,26 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
             uv_corners.append(np.take_along_axis(uv_quads, slots, 1))
             parts.append(np.full(len(quads), number))
     used, triangles = np.unique(np.concatenate(corners), return_inverse=True)
-    triangles = triangles.reshape(-1, 3)
-    part_of_triangle = np.concatenate(parts)
-    uv, uv_triangles = pack_charts(source.uv, np.concatenate(uv_corners), part_of_triangle, list(PARTS))
+    uv_used, uv_triangles = np.unique(np.concatenate(uv_corners), return_inverse=True)
+    part_of_triangle, source_uv = np.concatenate(parts), source.uv[uv_used]
+    uv_triangles = uv_triangles.reshape(-1, 3)
+    uv = pack_charts(source_uv, uv_triangles, part_of_triangle, list(PARTS))
+    return Head(
+        used, origin, rest[used], triangles.reshape(-1, 3), uv, source_uv, uv_triangles, part_of_triangle
+    )
 
-    rest_of, weights = rest[used], weights[used]
+
+def bake(source: MakeHuman) -> dict[str, np.ndarray]:
+    """Every array of the rig file."""
+    mesh = cut_head(source)
+    used, rest_of = mesh.used, mesh.rest
+    cubes = [cube for _, cube, _ in JOINTS.values()]
+    person = source.person(ANDROGYNOUS_ADULT)
+    joints = METRES * (np.stack([source.joint(cube, person) for cube in cubes]) - mesh.origin)
+    weights = skin_weights(source)[used]
     head = weights[:, 2:].sum(1) > 0.99
     x, y, z = rest_of.T
-    skin = np.isin(np.arange(len(used)), triangles[part_of_triangle == 0])
+    skin = np.isin(np.arange(len(used)), mesh.vertices_of("skin"))
     face = skin & (weights[:, 2:].sum(1) > 0.95) & (z > -0.035) & (y > -0.13) & (y < 0.06) & (abs(x) < 0.075)
 
     # Identity: one delta over the vertices and the joints together, so that both lose the same rigid motion.
@@ -166,7 +196,7 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
     face_points = np.concatenate([face, np.zeros(len(joints), bool)])
     local = {name: (delta, -1.0, 1.0) for name, delta in source.local_changes().items()}
     for name, (delta, least, most) in {**phenotypes(source), **local}.items():
-        moved = metres(np.concatenate([delta[used], [source.joint(cube, delta) for cube in cubes]]))
+        moved = METRES * np.concatenate([delta[used], [source.joint(cube, delta) for cube in cubes]])
         moved = without_rigid_motion(moved, points, face_points, scale=name not in local)
         if np.linalg.norm(moved[: len(used)][head & skin], axis=-1).max() > NEGLIGIBLE:
             names.append(name)
@@ -177,7 +207,7 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
 
     # Expressions: gaze and jaw turn joints, and the deltas are what then remains of the source's shape.
     actions = source.facial_actions()
-    expression = np.stack([metres(delta[used]) for delta in actions.values()])
+    expression = np.stack([METRES * delta[used] for delta in actions.values()])
     drivers = np.zeros((len(actions), len(JOINTS), 3))
     joint_index = list(JOINTS).index
     for number, name in enumerate(actions):
@@ -192,8 +222,7 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
             expression[number][ball] = 0
         if name == "jawOpen":
             joint = joint_index("jaw")
-            lower_teeth = triangles[part_of_triangle == list(PARTS).index("teeth_lower")]
-            teeth = np.unique(lower_teeth)
+            teeth = mesh.vertices_of("teeth_lower")
             arm = rest_of[teeth] - joints[joint]
             turn = best_rotation(arm, arm + expression[number][teeth])
             drivers[number, joint] = rotvec(turn)
@@ -207,11 +236,11 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
 
     return {
         "rest": rest_of.astype(np.float32),
-        "triangles": triangles.astype(np.uint16),
-        "uv": uv.astype(np.float32),
-        "uv_triangles": uv_triangles.astype(np.uint16),
+        "triangles": mesh.triangles.astype(np.uint16),
+        "uv": mesh.uv.astype(np.float32),
+        "uv_triangles": mesh.uv_triangles.astype(np.uint16),
         "part_names": np.array(list(PARTS)),
-        "part_of_triangle": part_of_triangle.astype(np.uint8),
+        "part_of_triangle": mesh.part_of_triangle.astype(np.uint8),
         "delta_unit": np.array(DELTA_UNIT),
         "expression_names": np.array(list(actions)),
         "expression_deltas": quantised(expression),

