@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 def _smooth_derivative(x: Tensor, slope: Tensor, smoothing: float) -> Tensor:
     """slope + (1 - slope)·sigmoid(x / (smoothing·std)), std over the pixels of a channel. (B, C, H, W)"""
-    std = x.var(dim=(-2, -1), correction=0, keepdim=True).clamp_min(1e-12).sqrt()  # [B, C, 1, 1]
+    mean = x.mean(dim=(-2, -1), keepdim=True)  # [B, C, 1, 1]
+    square = x.square().mean(dim=(-2, -1), keepdim=True)  # torch.var takes ten times as long, channels last
+    std = (square - mean.square()).clamp_min(1e-12).sqrt()
     slope = slope[:, None, None]
     return torch.addcmul(slope, 1 - slope, torch.sigmoid(x / (smoothing * std)))
 
