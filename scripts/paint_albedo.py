@@ -67,9 +67,8 @@ def texels_of(head: Head) -> Texels:
     flat = np.concatenate([2 * head.uv - 1, np.zeros((len(head.uv), 1)), np.ones((len(head.uv), 1))], 1)
     triangles = torch.from_numpy(head.uv_triangles)
     ids = triangle_ids(torch.from_numpy(flat), triangles, (size, size)).numpy()
-    nearest = distance_transform_edt(ids < 0, return_distances=False, return_indices=True)
-    ids = ids[tuple(nearest)]
-    row, column = nearest
+    row, column = np.asarray(distance_transform_edt(ids < 0, return_distances=False, return_indices=True))
+    ids = ids[row, column]
     point = np.stack([(column + 0.5) / size, 1 - (row + 0.5) / size], -1)
     a, b, c = (head.uv[head.uv_triangles[ids, i]] for i in range(3))
 

@@ -15,7 +15,7 @@ MATERIALS = (
     "sclera", "iris", "pupil", "lash", "teeth", "gum",
 )  # fmt: skip
 
-# Linear RGB. `flush` and `lid` are tints of the skin, not colours of their own.
+# Linear RGB. `flush`, `lid` and `lip` are tints of the skin, not colours of their own.
 SKIN_TONES = {
     "light": (0.60, 0.37, 0.27),
     "medium": (0.43, 0.235, 0.15),
@@ -26,7 +26,7 @@ DEFAULT_COLOURS = {
     "skin": SKIN_TONES["medium"],
     "flush": (1.08, 0.80, 0.76),
     "lid": (0.80, 0.70, 0.68),
-    "lip": (0.33, 0.125, 0.10),
+    "lip": (0.78, 0.54, 0.66),
     "brow": (0.045, 0.026, 0.018),
     "hair": (0.030, 0.019, 0.014),
     "mouth": (0.045, 0.012, 0.010),
@@ -37,7 +37,7 @@ DEFAULT_COLOURS = {
     "teeth": (0.66, 0.61, 0.50),
     "gum": (0.33, 0.095, 0.09),
 }
-_TINTS = ("flush", "lid")
+_TINTS = ("flush", "lid", "lip")
 
 
 class Albedo(nn.Module):
@@ -49,7 +49,7 @@ class Albedo(nn.Module):
     Args:
         weights: (M, H, W) uint8, row 0 at v = 1.
         detail: (H, W) uint8.
-        colours: material → linear RGB in [0, 1]; `flush` and `lid` are factors on the skin's colour.
+        colours: material → linear RGB in [0, 1]; `flush`, `lid` and `lip` are factors on the skin's colour.
     """
 
     weights: Tensor
