@@ -1,4 +1,10 @@
-"""What this machine may lack, said in one sentence instead of a traceback."""
+"""What this machine may lack, said in one sentence instead of a traceback.
+
+`python -m pipeline.environment` tells it right after the installation.
+"""
+
+import importlib
+import sys
 
 _DEBIAN_PACKAGES = {
     "libGL.so.1": "libgl1",
@@ -31,3 +37,17 @@ def lacking(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "There is not enough memory: scale the photograph down, or close other programs."
     return None
+
+
+def main() -> None:
+    try:
+        importlib.import_module("cv2")
+    except ImportError as error:
+        print(
+            f"chainrig: {lacking(error) or error} Fits work without it, face-alignment does not.",
+            file=sys.stderr,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -23,3 +23,4 @@ fi
 echo "Installing ChainRig and what it needs into .venv (the first time takes minutes)"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable "$1" ||
     stop "The installation failed: the lines above say why; run the same command again once that is settled."
+.venv/bin/python -m pipeline.environment

@@ -151,7 +151,7 @@ def test_live_link_has_every_expression_control_of_the_rig() -> None:
 def test_overlay_shows_the_render_where_the_photo_has_it(result: FitResult) -> None:
     image = np.asarray(overlay(result))
     panel = (image.shape[1] - 4 * GAP) // 3
-    left, top, side = 24, 24, 352  # 2.2 × the landmarks' 160 pixels, centred at (200, 200)
+    left, top, side = 40, 40, 320  # twice the landmarks' 160 pixels, centred at (200, 200)
     scale = panel / side
 
     def pixel(column: int, x: float, y: float) -> list[int]:

@@ -21,13 +21,13 @@ Box = tuple[int, int, int, int]
 def frame(photo: Photo, landmarks: Tensor) -> Box:
     """The part of the photo that the overlay shows: left, top, right, bottom in pixels.
 
-    A square 2.2 times the landmarks' longer side, so that hair and neck are in it, cut at the photo's edges.
+    A square twice the landmarks' longer side, so that hair and neck are in it, cut at the photo's edges.
 
     Args:
         landmarks: `(N, 2)` pixels of the photo.
     """
     low, high = landmarks.amin(0), landmarks.amax(0)
-    half = 1.1 * float((high - low).max())
+    half = float((high - low).max())
     x, y = ((low + high) / 2).tolist()
     left, top = max(0, int(x - half)), max(0, int(y - half))
     right, bottom = min(photo.width, round(x + half)), min(photo.height, round(y + half))
@@ -78,7 +78,7 @@ def _warped(picture: Picture, box: Box, scale: float, size: tuple[int, int]) -> 
 def _dotted(panel: Image.Image, target: Tensor, render: Tensor) -> Image.Image:
     """The panel, dimmed, with a ring for each target, a dot for each render, and a line where they part."""
     fine = 3  # drawn larger, then scaled down: Pillow's shapes have hard edges
-    canvas = Image.eval(panel, lambda value: value * 6 // 10)
+    canvas = Image.eval(panel, lambda value: value * 7 // 10)
     canvas = canvas.resize((panel.width * fine, panel.height * fine), Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(canvas)
     rings, dots = (target * fine).tolist(), (render * fine).tolist()
