@@ -22,14 +22,14 @@ def albedo() -> Albedo:
     return Albedo.load()
 
 
-def material_at(
-    rig: Rig, albedo: Albedo, part: str, near_mm: tuple[float, float], frontmost: bool = True
-) -> str:
-    """The material painted at the triangle whose centre is nearest to a place seen from the front."""
+def material_at(rig: Rig, albedo: Albedo, part: str, place_mm: tuple[float, float]) -> str:
+    """The material painted on the frontmost triangle of a part near a place seen from the front."""
     of_part = (rig.part_of_triangle == rig.part_names.index(part)).nonzero()[:, 0]
     centres = 1000 * rig.rest[rig.triangles[of_part]].mean(1)
-    offset = (centres[:, :2] - torch.tensor(near_mm)).norm(dim=-1) + (centres[:, 2] < 0) * 1e3 * frontmost
-    u, v = rig.uv[rig.uv_triangles[of_part[offset.argmin()]]].mean(0).tolist()
+    distance = (centres[:, :2] - torch.tensor(place_mm)).norm(dim=-1)
+    near = distance < 1.2 * distance[centres[:, 2] > 0].min() + 0.5
+    there = of_part[near][centres[near, 2].argmax()]
+    u, v = rig.uv[rig.uv_triangles[there]].mean(0).tolist()
     height, width = albedo.detail.shape
     return MATERIALS[int(albedo.weights[:, int((1 - v) * height), int(u * width)].argmax())]
 
