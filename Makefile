@@ -16,7 +16,7 @@ fit: .venv/fit.installed
 test: .venv/test.installed
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
-	$(python) -m pyright
+	$(python) -m pyright --pythonpath $(python)
 	$(python) -m pytest -q
 
 .venv/fit.installed: pyproject.toml constraints.txt scripts/bootstrap.sh
