@@ -5,7 +5,6 @@ Nothing else in the package composes layers: deform, render and detect know noth
 
 from collections.abc import Iterable, Iterator
 
-
 from torch import Tensor, nn
 
 
@@ -65,5 +64,3 @@ class Pipeline(Layer):
         for layer in self:
             values.append(layer(values[-1]))
         return values
-
-

@@ -1,11 +1,13 @@
 """A pinhole camera that looks straight into the detector's view of the photo.
 
-The camera stands at the origin, looks along −z, y up, x right (OpenGL). A point (x, y, z) falls on the photo at
+The camera stands at the origin, looks along −z, y up, x right (OpenGL). A point (x, y, z) falls on the
+photo at
 
     p = (c_x + f·x/(−z),  c_y − f·y/(−z))    px, (0, 0) at the top-left corner, y down,
 
-and an affine `view` (crop from photo) carries p on to the pixels of the crop that the detector looks at. Both are one
-projective map, so the rig is rendered straight at the detector's resolution: there is no second resampling.
+and an affine `view` (crop from photo) carries p on to the pixels of the crop that the detector looks at. Both
+are one projective map, so the rig is rendered straight at the detector's resolution: there is no second
+resampling.
 """
 
 import torch
@@ -24,8 +26,16 @@ class Camera(nn.Module):
         size: (height, width) of the rendered view in pixels.
     """
 
+    focal_px: Tensor
+    principal_point_px: Tensor
+    view: Tensor
+
     def __init__(
-        self, focal_px: Tensor, principal_point_px: Tensor, view: Tensor | None = None, size: tuple[int, int] = (256, 256)
+        self,
+        focal_px: Tensor,
+        principal_point_px: Tensor,
+        view: Tensor | None = None,
+        size: tuple[int, int] = (256, 256),
     ) -> None:
         super().__init__()
         if view is None:
@@ -68,12 +78,16 @@ class Camera(nn.Module):
         return (self.focal_px * scale)[..., None] / depth
 
     def clip(self, points: Tensor) -> Tensor:
-        """OpenGL clip coordinates `(*B, N, 4)` of points `(*B, N, 3)`: x right, y up, near plane at z = −w."""
-        pixels = self.homogeneous(points)
-        height, width = self.size
-        w = pixels[..., 2]
-        z = ((FAR_M + NEAR_M) * w - 2 * FAR_M * NEAR_M) / (FAR_M - NEAR_M)
-        return torch.stack([2 * pixels[..., 0] / width - w, w - 2 * pixels[..., 1] / height, z, w], dim=-1)
+        """OpenGL clip coordinates `(*B, N, 4)` of points `(*B, N, 3)`: x right, y up, near at z = −w."""
+        return clip_from_pixels(self.homogeneous(points), self.size)
+
+
+def clip_from_pixels(homogeneous: Tensor, size: tuple[int, int]) -> Tensor:
+    """OpenGL clip coordinates `(*B, N, 4)` of homogeneous pixels `(*B, N, 3)` of a (height, width) view."""
+    height, width = size
+    x, y, w = homogeneous.unbind(-1)
+    z = ((FAR_M + NEAR_M) * w - 2 * FAR_M * NEAR_M) / (FAR_M - NEAR_M)
+    return torch.stack([2 * x / width - w, w - 2 * y / height, z, w], dim=-1)
 
 
 def look_at_box(box: Tensor, distance_m: float, extent_m: float = 0.25) -> Tensor:

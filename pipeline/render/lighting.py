@@ -13,10 +13,11 @@ def vertex_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
         triangles: `(F, 3)` int64, counter-clockwise from outside.
 
     Returns:
-        `(*B, V, 3)`; zero where a vertex has no face with area.
+        `(*B, V, 3)`; zero where a vertex has no face with area. Faces with a corner that is not finite
+        do not count.
     """
     a, b, c = (vertices.index_select(-2, triangles[:, i]) for i in range(3))
-    face = torch.linalg.cross(b - a, c - a)
+    face = torch.linalg.cross(b - a, c - a).nan_to_num(0, 0, 0)
     normal = torch.zeros_like(vertices)
     for i in range(3):
         normal = normal.index_add(-2, triangles[:, i], face)
@@ -26,14 +27,19 @@ def vertex_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
 class Light(nn.Module):
     """Ambient and one directional light: parameters C2.
 
-    The directional part is wrapped around the terminator, ((1 + n·l)/2)², as light that scatters in skin is, and is
-    smooth where Lambert's max(n·l, 0) has a kink (Mitchell, McTaggart and Green, "Shading in Valve's Source Engine", 2006).
+    The directional part is wrapped around the terminator, ((1 + n·l)/2)², as light that scatters in skin is,
+    and is smooth where Lambert's max(n·l, 0) has a kink (Mitchell, McTaggart and Green, "Shading in Valve's
+    Source Engine", 2006).
 
     Args:
         ambient: `(*B, 3)` linear RGB.
         directional: `(*B, 3)` linear RGB.
         direction: `(*B, 3)` from the surface to the light, in camera space; any length.
     """
+
+    ambient: Tensor
+    directional: Tensor
+    direction: Tensor
 
     def __init__(self, ambient: Tensor, directional: Tensor, direction: Tensor) -> None:
         super().__init__()

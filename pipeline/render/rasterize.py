@@ -1,8 +1,8 @@
 """Which triangle does a pixel see, and where on it?
 
-Only the first question (the triangle-id buffer) needs a backend; its answer is an integer and has no derivative. The
-second (perspective-correct barycentrics, and all that is interpolated with them) is plain torch: one code for every
-device and both modes of differentiation.
+Only the first question (the triangle-id buffer) needs a backend; its answer is an integer and has no
+derivative. The second (perspective-correct barycentrics, and all that is interpolated with them) is plain
+torch: one code for every device and both modes of differentiation.
 """
 
 import math
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SUBPIXEL = 256  # vertices snap to 1/256 px before coverage is tested, so that shared edges leave no gaps
+SUBPIXEL_BITS = 8
+SUBPIXEL = 1 << SUBPIXEL_BITS  # vertices snap to 1/256 px, so that shared edges leave no gaps
 GUARD_PX = 1e6  # farther from the view than this a vertex is clamped: keeps the integer edge functions exact
 
 
@@ -36,37 +37,40 @@ def _clip_near(corners: np.ndarray, polygon: np.ndarray) -> int:
 
 
 @numba.njit(cache=True)
-def _fill(x: np.ndarray, y: np.ndarray, z: np.ndarray, triangle: int, ids: np.ndarray, depth: np.ndarray) -> None:
+def _fill(
+    x0: int, y0: int, z0: float,
+    x1: int, y1: int, z1: float,
+    x2: int, y2: int, z2: float,
+    triangle: int, ids: np.ndarray, depth: np.ndarray,
+) -> None:  # fmt: skip
     """Scan-converts one triangle given in snapped pixels (int64) with z/w: top-left rule, nearest wins."""
-    height, width = ids.shape
-    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
     if area == 0:
         return
-    a, b, c = 0, 1, 2
     if area < 0:  # back faces are drawn too: the inside of the mouth and open meshes have two sides
-        b, c, area = 2, 1, -area
+        x0, y0, z0, x2, y2, z2, area = x2, y2, z2, x0, y0, z0, -area
+    height, width = ids.shape
     half = SUBPIXEL // 2
-    left = max(0, (min(x[0], x[1], x[2]) - half + SUBPIXEL - 1) // SUBPIXEL)
-    right = min(width - 1, (max(x[0], x[1], x[2]) - half) // SUBPIXEL)
-    top = max(0, (min(y[0], y[1], y[2]) - half + SUBPIXEL - 1) // SUBPIXEL)
-    bottom = min(height - 1, (max(y[0], y[1], y[2]) - half) // SUBPIXEL)
-    # Edge k runs from corner k+1 to corner k+2 and is ≥ 0 on the inner side; its step per pixel is an integer.
-    ax, ay, bx, by, cx, cy = x[a], y[a], x[b], y[b], x[c], y[c]
-    dx0, dy0, dx1, dy1, dx2, dy2 = cx - bx, cy - by, ax - cx, ay - cy, bx - ax, by - ay
+    left = max(0, (min(x0, x1, x2) + half - 1) >> SUBPIXEL_BITS)  # the first centre not left of it
+    right = min(width - 1, (max(x0, x1, x2) - half) >> SUBPIXEL_BITS)
+    top = max(0, (min(y0, y1, y2) + half - 1) >> SUBPIXEL_BITS)
+    bottom = min(height - 1, (max(y0, y1, y2) - half) >> SUBPIXEL_BITS)
+    # Edge k runs from corner k+1 to corner k+2 and is ≥ 0 on the inner side; its step a pixel is an integer.
+    dx0, dy0, dx1, dy1, dx2, dy2 = x2 - x1, y2 - y1, x0 - x2, y0 - y2, x1 - x0, y1 - y0
     # y points down: with positive area, a top edge runs right along dy == 0, a left edge runs up (dy < 0).
-    bias0 = 0 if dy0 < 0 or (dy0 == 0 and dx0 > 0) else -1
-    bias1 = 0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else -1
-    bias2 = 0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else -1
-    px0 = left * SUBPIXEL + half
+    bias0 = 0 if dy0 < 0 or (dy0 == 0 and dx0 > 0) else 1
+    bias1 = 0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else 1
+    bias2 = 0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else 1
+    px = left * SUBPIXEL + half
     inverse = 1.0 / area
     for row in range(top, bottom + 1):
         py = row * SUBPIXEL + half
-        e0 = dx0 * (py - by) - dy0 * (px0 - bx)
-        e1 = dx1 * (py - cy) - dy1 * (px0 - cx)
-        e2 = dx2 * (py - ay) - dy2 * (px0 - ax)
+        e0 = dx0 * (py - y1) - dy0 * (px - x1)
+        e1 = dx1 * (py - y2) - dy1 * (px - x2)
+        e2 = dx2 * (py - y0) - dy2 * (px - x0)
         for column in range(left, right + 1):
-            if e0 + bias0 >= 0 and e1 + bias1 >= 0 and e2 + bias2 >= 0:
-                at = (e0 * z[a] + e1 * z[b] + e2 * z[c]) * inverse  # z/w is affine on the screen
+            if e0 >= bias0 and e1 >= bias1 and e2 >= bias2:
+                at = (e0 * z0 + e1 * z1 + e2 * z2) * inverse  # z/w is affine on the screen
                 if at < depth[row, column]:
                     depth[row, column] = at
                     ids[row, column] = triangle
@@ -76,38 +80,48 @@ def _fill(x: np.ndarray, y: np.ndarray, z: np.ndarray, triangle: int, ids: np.nd
 
 
 @numba.njit(cache=True)
+def _to_screen(corner: np.ndarray, width: int, height: int) -> tuple[int, int, float]:
+    """Snapped pixels and z/w of a corner in clip coordinates."""
+    sx = (corner[0] / corner[3] + 1) * 0.5 * width
+    sy = (1 - corner[1] / corner[3]) * 0.5 * height
+    x = math.floor(min(max(sx, -GUARD_PX), GUARD_PX) * SUBPIXEL + 0.5)
+    y = math.floor(min(max(sy, -GUARD_PX), GUARD_PX) * SUBPIXEL + 0.5)
+    return x, y, corner[2] / corner[3]
+
+
+@numba.njit(cache=True)
 def _rasterize(clip: np.ndarray, triangles: np.ndarray, ids: np.ndarray) -> None:
     """Fills ids (B, H, W) for clip coordinates (B, V, 4); −1 where nothing is seen."""
     batch, height, width = ids.shape
+    vertices = clip.shape[1]
     depth = np.empty((height, width), np.float64)
-    corners = np.empty((3, 4), np.float64)
-    polygon = np.empty((4, 4), np.float64)
-    x, y, z = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3, np.float64)
-    px, py, pz = np.empty(4, np.int64), np.empty(4, np.int64), np.empty(4, np.float64)
+    corners, polygon = np.empty((3, 4), np.float64), np.empty((4, 4), np.float64)
+    finite, in_front = np.empty(vertices, np.bool_), np.empty(vertices, np.bool_)
+    x, y, z = np.empty(vertices, np.int64), np.empty(vertices, np.int64), np.empty(vertices, np.float64)
     for item in range(batch):
-        ids[item] = -1
+        picture = ids[item]
+        picture[:] = -1
         depth[:] = np.inf
+        for v in range(vertices):
+            corner = clip[item, v].astype(np.float64)
+            finite[v] = np.isfinite(corner).all()
+            in_front[v] = finite[v] and corner[2] + corner[3] >= 0 and corner[3] > 0
+            if in_front[v]:
+                x[v], y[v], z[v] = _to_screen(corner, width, height)
         for triangle in range(triangles.shape[0]):
-            finite = True
-            for i in range(3):
-                for j in range(4):
-                    corners[i, j] = clip[item, triangles[triangle, i], j]
-                    finite = finite and np.isfinite(corners[i, j])
-            if not finite:  # a NaN vertex loses its own triangles, not the picture
-                continue
-            count = _clip_near(corners, polygon)
-            for k in range(count):
-                w = polygon[k, 3]
-                sx = (polygon[k, 0] / w + 1) * 0.5 * width
-                sy = (1 - polygon[k, 1] / w) * 0.5 * height
-                px[k] = round(min(max(sx, -GUARD_PX), GUARD_PX) * SUBPIXEL)
-                py[k] = round(min(max(sy, -GUARD_PX), GUARD_PX) * SUBPIXEL)
-                pz[k] = polygon[k, 2] / w
-            for k in range(1, count - 1):
-                x[0], x[1], x[2] = px[0], px[k], px[k + 1]
-                y[0], y[1], y[2] = py[0], py[k], py[k + 1]
-                z[0], z[1], z[2] = pz[0], pz[k], pz[k + 1]
-                _fill(x, y, z, triangle, ids[item], depth)
+            a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+            if in_front[a] and in_front[b] and in_front[c]:
+                _fill(x[a], y[a], z[a], x[b], y[b], z[b], x[c], y[c], z[c], triangle, picture, depth)
+            elif finite[a] and finite[b] and finite[c]:  # a NaN vertex loses its own triangles only
+                corners[0], corners[1], corners[2] = clip[item, a], clip[item, b], clip[item, c]
+                x0, y0, z0 = x1, y1, z1 = 0, 0, 0.0
+                for k in range(_clip_near(corners, polygon)):
+                    x2, y2, z2 = _to_screen(polygon[k], width, height)
+                    if k == 0:
+                        x0, y0, z0 = x2, y2, z2
+                    if k >= 2:
+                        _fill(x0, y0, z0, x1, y1, z1, x2, y2, z2, triangle, picture, depth)
+                    x1, y1, z1 = x2, y2, z2
 
 
 @torch.library.custom_op("chainrig::triangle_ids", mutates_args=(), device_types="cpu")
@@ -138,8 +152,9 @@ def triangle_ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tens
         size: (height, width) in pixels.
 
     Returns:
-        `(*B, H, W)` int64, −1 where no triangle is seen. Coverage follows the top-left rule on vertices snapped to
-        1/256 px; triangles are clipped at the near plane; where a vertex is not finite its triangles are left out.
+        `(*B, H, W)` int64, −1 where no triangle is seen. Coverage follows the top-left rule on vertices
+        snapped to 1/256 px; triangles are clipped at the near plane; where a vertex is not finite its
+        triangles are left out.
     """
     batch = clip.shape[:-2]
     flat = clip.detach().reshape(math.prod(batch), *clip.shape[-2:])
@@ -153,6 +168,8 @@ class Fragments:
     Attributes:
         size: (B, height, width).
         pixel: `(P,)` int64 index into the flattened (B, H, W).
+        item: `(P,)` int64 the picture of the batch.
+        centre: `(P, 2)` x and y of the pixel's centre in its picture.
         triangle: `(P,)` int64.
         corners: `(P, 3)` int64 index of the triangle's corners into the flattened (B, V) vertices.
         barycentric: `(P, 3)` perspective-correct, differentiable; sums to 1.
@@ -160,6 +177,8 @@ class Fragments:
 
     size: tuple[int, int, int]
     pixel: Tensor
+    item: Tensor
+    centre: Tensor
     triangle: Tensor
     corners: Tensor
     barycentric: Tensor
@@ -171,14 +190,19 @@ class Fragments:
 
 def weigh(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
     """Σᵢ weightsᵢ · values[cornersᵢ]: `(N, C)`, `(P, 3)`, `(P, 3)` → `(P, C)`."""
-    return sum(weights[:, i : i + 1] * values.index_select(0, corners[:, i]) for i in range(3))  # type: ignore[return-value]
+    a, b, c = (
+        weight * values.index_select(0, corner)
+        for weight, corner in zip(weights[..., None].unbind(1), corners.unbind(1), strict=True)
+    )
+    return a + b + c
 
 
 def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
     """Perspective-correct barycentrics of pixels on the planes of their triangles.
 
-    In homogeneous pixels qᵢ = (Xᵢ − x·Wᵢ, Yᵢ − y·Wᵢ), the weight of corner i is the signed area qⱼ × qₖ of the other two,
-    divided by their sum (Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997).
+    In homogeneous pixels qᵢ = (Xᵢ − x·Wᵢ, Yᵢ − y·Wᵢ), the weight of corner i is the signed area qⱼ × qₖ of
+    the other two, divided by their sum (Olano and Greer, "Triangle scan conversion using 2D homogeneous
+    coordinates", 1997).
 
     Args:
         corners: `(P, 3, 3)` homogeneous pixels (X, Y, W) of the three corners.
@@ -187,20 +211,15 @@ def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
     Returns:
         `(P, 3)`; uniform where the triangle has no area on the screen.
     """
-    x = corners[..., 0] - pixel_xy[:, :1] * corners[..., 2]  # [P, 3]
-    y = corners[..., 1] - pixel_xy[:, 1:] * corners[..., 2]
-    (x0, x1, x2), (y0, y1, y2) = x.unbind(-1), y.unbind(-1)
-    area = torch.stack([x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1], dim=-1)
-    total = area.sum(-1, keepdim=True)
+    x, y = pixel_xy.unbind(-1)
+    X0, Y0, W0, X1, Y1, W1, X2, Y2, W2 = corners.flatten(1).unbind(-1)  # each [P]
+    x0, y0, x1, y1, x2, y2 = X0 - x * W0, Y0 - y * W0, X1 - x * W1, Y1 - y * W1, X2 - x * W2, Y2 - y * W2
+    area0, area1, area2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
+    total = area0 + area1 + area2
     flat = total == 0
-    return torch.where(flat, 1 / 3, area / torch.where(flat, 1.0, total))
-
-
-def pixel_centres(pixel: Tensor, size: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
-    """(x, y) `(P, 2)` of the centres of pixels given by their flat index into (B, H, W)."""
-    _, height, width = size
-    inside = pixel % (height * width)
-    return torch.stack([inside % width, inside // width], dim=-1).to(dtype) + 0.5
+    inverse = torch.where(flat, 1.0, total).reciprocal()
+    weights = torch.stack([area0 * inverse, area1 * inverse, area2 * inverse], dim=-1)
+    return torch.where(flat[:, None], 1 / 3, weights)
 
 
 def rasterize(homogeneous: Tensor, clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Fragments:
@@ -210,13 +229,15 @@ def rasterize(homogeneous: Tensor, clip: Tensor, triangles: Tensor, size: tuple[
         homogeneous: `(B, V, 3)` homogeneous pixels (`Camera.homogeneous`, at the resolution of `size`).
         clip: `(B, V, 4)` the same points in clip coordinates.
         triangles: `(F, 3)` int64.
+        size: (height, width) in pixels.
     """
-    ids = triangle_ids(clip, triangles, size).flatten()
-    shape = (clip.shape[0], *size)
-    pixel = (ids >= 0).nonzero().squeeze(-1)
-    triangle = ids.index_select(0, pixel)
-    item = pixel // (size[0] * size[1])
+    height, width = size
+    ids = triangle_ids(clip, triangles, size)
+    item, row, column = (ids >= 0).nonzero().unbind(-1)
+    pixel = (item * height + row) * width + column
+    centre = torch.stack([column, row], dim=-1).to(homogeneous.dtype) + 0.5
+    triangle = ids.flatten().index_select(0, pixel)
     corners = triangles.index_select(0, triangle) + (item * clip.shape[1])[:, None]
     positions = homogeneous.flatten(0, 1).index_select(0, corners.flatten()).view(-1, 3, 3)
-    weights = barycentrics(positions, pixel_centres(pixel, shape, homogeneous.dtype))
-    return Fragments(shape, pixel, triangle, corners, weights)
+    weights = barycentrics(positions, centre)
+    return Fragments((clip.shape[0], height, width), pixel, item, centre, triangle, corners, weights)

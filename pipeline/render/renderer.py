@@ -2,13 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.layer import Layer
 from pipeline.render import srgb
-from pipeline.render.camera import Camera
+from pipeline.render.camera import Camera, clip_from_pixels
 from pipeline.render.lighting import Light, vertex_normals
-from pipeline.render.rasterize import Fragments, rasterize
+from pipeline.render.rasterize import Fragments, rasterize, weigh
 from pipeline.render.silhouette import edge_term
 from pipeline.render.texture import Mipmaps, level_of_detail
 
@@ -35,6 +34,12 @@ class Renderer(Layer):
     name = "render"
     input_axes = ("vertex", "xyz")
     output_axes = ("row", "column", "rgb")
+    triangles: Tensor
+    uv: Tensor
+    uv_triangles: Tensor
+    part_of_triangle: Tensor
+    texture: Tensor
+    background: Tensor
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Renderer(Layer):
         self.light = light
         self.samples = samples
         self.outlines = outlines
+        self._cached: Mipmaps | None = None
 
     @property
     def sampled_size(self) -> tuple[int, int]:
@@ -67,37 +73,61 @@ class Renderer(Layer):
         return self.camera.size[0] * self.samples, self.camera.size[1] * self.samples
 
     def forward(self, vertices: Tensor) -> Tensor:
-        batch = vertices.shape[:-2]
-        homogeneous = self._homogeneous(vertices)
-        fragments = self.fragments(vertices)
-        light = self.light(vertex_normals(vertices, self.triangles))
-        light = light.expand_as(vertices).reshape(-1, *vertices.shape[-2:])
-        surface = self.albedo(fragments, homogeneous) * fragments.interpolate(light)  # [P, 3]
-        count, height, width = fragments.size
-        empty = self.background.to(surface.dtype).expand(count * height * width, 3)
-        samples = srgb.encode(empty.index_put((fragments.pixel,), surface)).view(count, height, width, 3)
+        homogeneous = self._homogeneous(vertices)  # [*B, V, 3]
+        batch = homogeneous.shape[:-2]
+        light = self.light(vertex_normals(vertices, self.triangles)).expand_as(homogeneous)
+        homogeneous, light = (x.reshape(-1, *x.shape[-2:]) for x in (homogeneous, light))
+        fragments = self._rasterize(homogeneous)
+        color = srgb.encode(self.albedo(fragments, homogeneous) * fragments.interpolate(light))  # [P, 3]
+        empty = srgb.encode(self.background).to(color.dtype)
+        # What the samples add to a picture of nothing.
+        pixel = self._pixel_of_sample(fragments.size[0])
+        picture = torch.zeros(len(pixel) // self.samples**2, 3, dtype=color.dtype, device=color.device)
+        picture = picture.index_add(0, pixel.index_select(0, fragments.pixel), color - empty)
         if self.outlines:
-            samples = samples + edge_term(fragments, homogeneous, self.part_of_triangle, samples)
-        return self._filter(samples).reshape(*batch, *self.camera.size, 3)
+            sample, zero = edge_term(fragments, homogeneous, self.part_of_triangle, color, empty)
+            picture = picture.index_add(0, pixel.index_select(0, sample), zero)
+        # A box filter from samples to pixels. It averages encoded values, as the photo's crop does: in linear
+        # light the curve of the encoding would make the derivative depend on how far an outline has come across
+        # its pixel, which few samples cannot tell.
+        return (empty + picture / self.samples**2).view(*batch, *self.camera.size, 3)
 
     def fragments(self, vertices: Tensor) -> Fragments:
         """What every sample of the pictures of `(*B, V, 3)` vertices sees."""
-        clip = self.camera.clip(vertices).reshape(-1, vertices.shape[-2], 4)
-        return rasterize(self._homogeneous(vertices), clip, self.triangles, self.sampled_size)
+        homogeneous = self._homogeneous(vertices)
+        return self._rasterize(homogeneous.reshape(-1, *homogeneous.shape[-2:]))
 
     def albedo(self, fragments: Fragments, homogeneous: Tensor) -> Tensor:
-        """Texture colours `(P, 3)` of the fragments, from the mip level of each triangle's size on the screen."""
+        """Texture colours `(P, 3)` of fragments, at the mip level of each triangle's size on the screen."""
         corners = self.uv_triangles.index_select(0, fragments.triangle)
-        weights = fragments.barycentric
-        uv = sum(weights[:, i : i + 1] * self.uv.index_select(0, corners[:, i]) for i in range(3))
+        uv = weigh(self.uv, corners, fragments.barycentric)
         level = self._level(homogeneous.detach()).flatten()
-        item = fragments.pixel // (fragments.size[1] * fragments.size[2])
-        return Mipmaps(self.texture).sample(uv, level[item * len(self.triangles) + fragments.triangle])  # type: ignore[arg-type]
+        level = level.index_select(0, fragments.item * len(self.triangles) + fragments.triangle)
+        return self._mipmaps().sample(uv, level)
+
+    def _mipmaps(self) -> Mipmaps:
+        """Built anew only where the texture is another: its halvings cost more than a picture."""
+        texture = self.texture
+        if self._cached is None or self._cached.texture is not texture or texture.requires_grad:
+            self._cached = Mipmaps(texture)
+        return self._cached
 
     def _homogeneous(self, vertices: Tensor) -> Tensor:
-        """Homogeneous coordinates `(B, V, 3)` on the grid of samples."""
-        pixels = self.camera.homogeneous(vertices).reshape(-1, vertices.shape[-2], 3)
-        return torch.cat([pixels[..., :2] * self.samples, pixels[..., 2:]], dim=-1)
+        """Homogeneous coordinates `(*B, V, 3)` on the grid of samples."""
+        scale = vertices.new_tensor([self.samples, self.samples, 1])
+        return self.camera.homogeneous(vertices) * scale
+
+    def _rasterize(self, homogeneous: Tensor) -> Fragments:
+        clip = clip_from_pixels(homogeneous.detach(), self.sampled_size)
+        return rasterize(homogeneous, clip, self.triangles, self.sampled_size)
+
+    def _pixel_of_sample(self, count: int) -> Tensor:
+        """Index of a sample's pixel in `count` flattened pictures, for every sample."""
+        height, width = self.camera.size
+        pixel = torch.arange(count * height * width, device=self.triangles.device).view(
+            count, height, 1, width, 1
+        )
+        return pixel.expand(-1, -1, self.samples, -1, self.samples).flatten()
 
     def _level(self, homogeneous: Tensor) -> Tensor:
         """Mip level `(B, F)` int64 of every triangle."""
@@ -105,16 +135,6 @@ class Renderer(Layer):
         texels = self.uv * self.uv.new_tensor([self.texture.shape[1], self.texture.shape[0]])
         on_screen = _double_area(screen, self.triangles).clamp(min=1e-6)
         return level_of_detail(_double_area(texels, self.uv_triangles) / on_screen)
-
-    def _filter(self, samples: Tensor) -> Tensor:
-        """Box filter from samples to pixels.
-
-        It averages encoded values, as the photo's crop does. In linear light the curve of the encoding would make the
-        derivative depend on how far an outline has come across its pixel, which few samples cannot tell.
-        """
-        if self.samples == 1:
-            return samples
-        return functional.avg_pool2d(samples.movedim(-1, 1), self.samples).movedim(1, -1)
 
 
 def _double_area(points: Tensor, triangles: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 def encode(linear: Tensor) -> Tensor:
-    """Linear RGB → sRGB, any shape; differentiable everywhere, clamped to [0, 1] from above by the display only."""
+    """Linear RGB → sRGB, any shape. Not clamped: light brighter than 1 stays so, and keeps its derivative."""
     low = linear * 12.92
-    high = 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055
-    return torch.where(linear <= 0.0031308, low, high)
+    power = (linear.clamp(min=0.0031308).log() / 2.4).exp()  # cheaper than pow, in both directions
+    return torch.where(linear <= 0.0031308, low, 1.055 * power - 0.055)
 
 
 def decode(srgb: Tensor) -> Tensor:

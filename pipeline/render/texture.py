@@ -4,25 +4,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.errors import ChainRigError
+
 
 class Mipmaps:
     """A texture and its halvings, in one flat array.
 
     Args:
         texture: `(H, W, C)` linear, row 0 at v = 1 (the top of the picture). H and W are powers of two.
+
+    Raises:
+        ChainRigError: a side is not a power of two.
     """
 
     def __init__(self, texture: Tensor) -> None:
-        levels = [texture]
-        while min(levels[-1].shape[:2]) > 1:
-            level = levels[-1].movedim(-1, 0)[None]
-            levels.append(functional.avg_pool2d(level, 2)[0].movedim(0, -1))
-        self.texels = torch.cat([level.reshape(-1, level.shape[-1]) for level in levels])
-        device = texture.device
-        self.heights = torch.tensor([level.shape[0] for level in levels], device=device)
-        self.widths = torch.tensor([level.shape[1] for level in levels], device=device)
-        sizes = self.heights * self.widths
-        self.starts = sizes.cumsum(0) - sizes
+        height, width = texture.shape[:2]
+        if height < 1 or width < 1 or height & (height - 1) or width & (width - 1):
+            raise ChainRigError(
+                f"A texture of {width} x {height} texels cannot be halved down to one: resize it, "
+                "so that each side is a power of two (256, 512, 1024, …)."
+            )
+        self.texture = texture
+        levels = [texture.movedim(-1, 0)[None]]
+        while min(levels[-1].shape[-2:]) > 1:
+            levels.append(functional.avg_pool2d(levels[-1], 2))
+        self.texels = torch.cat([level[0].flatten(1).mT for level in levels])  # [T, C]
+        sizes = [(level.shape[-1], level.shape[-2]) for level in levels]
+        self.sizes = torch.tensor(sizes, device=texture.device)  # [L, 2] width and height
+        count = self.sizes.prod(-1)
+        self.starts = count.cumsum(0) - count
 
     def sample(self, uv: Tensor, level: Tensor) -> Tensor:
         """Colours at texture coordinates.
@@ -35,21 +45,26 @@ class Mipmaps:
             `(P, C)`; differentiable in `uv` and in the texture.
         """
         level = level.clamp(0, len(self.starts) - 1)
-        width, height = self.widths[level], self.heights[level]
-        x = uv[:, 0] * width - 0.5
-        y = (1 - uv[:, 1]) * height - 0.5
-        left, top = x.detach().floor(), y.detach().floor()
-        fx, fy = (x - left)[:, None], (y - top)[:, None]
-        i, j = left.to(torch.int64), top.to(torch.int64)
-        x0, x1 = i.clamp(min=0).minimum(width - 1), (i + 1).clamp(min=0).minimum(width - 1)
-        y0, y1 = j.clamp(min=0).minimum(height - 1), (j + 1).clamp(min=0).minimum(height - 1)
-        upper, lower = self.starts[level] + y0 * width, self.starts[level] + y1 * width
+        size = self.sizes.to(uv.dtype).index_select(0, level)
+        u, v = uv.unbind(-1)
+        at = torch.stack([u, 1 - v], dim=-1) * size - 0.5  # in texels, whose centres are integers
+        at = at.clamp(min=0).minimum(size - 1)
+        low = at.detach().floor().minimum((size - 2).clamp(min=0))
+        (fx, fy), (i, j) = (at - low).unsqueeze(-1).unbind(1), low.to(torch.int64).unbind(-1)
+        width, height = self.sizes.index_select(0, level).unbind(-1)
+        corner = self.starts.index_select(0, level) + j * width + i
+        right, down = (width > 1).to(torch.int64), torch.where(height > 1, width, 0)
         texels = self.texels
-        above = torch.lerp(texels.index_select(0, upper + x0), texels.index_select(0, upper + x1), fx)
-        below = torch.lerp(texels.index_select(0, lower + x0), texels.index_select(0, lower + x1), fx)
+        above = torch.lerp(texels.index_select(0, corner), texels.index_select(0, corner + right), fx)
+        corner = corner + down
+        below = torch.lerp(texels.index_select(0, corner), texels.index_select(0, corner + right), fx)
         return torch.lerp(above, below, fy)
 
 
 def level_of_detail(texels_per_pixel: Tensor) -> Tensor:
-    """The mip level at which a texel is about a pixel: `(…,)` areas ratio (texels² per pixel²) → int64."""
-    return (0.5 * texels_per_pixel.clamp(min=1e-12).log2()).round().clamp(min=0).to(torch.int64)
+    """The mip level at which a texel is about a pixel: areas' ratio (texels² per pixel²) → int64, same shape.
+
+    The finest level where the ratio is not a number (a triangle that crosses the camera's plane).
+    """
+    ratio = texels_per_pixel.nan_to_num(1.0).clamp(min=1e-12)
+    return (0.5 * ratio.log2()).round().clamp(min=0).to(torch.int64)
