@@ -33,7 +33,7 @@ class Pipeline(Layer):
     """f_n ∘ … ∘ f_1: the layers in the order in which data flows through them.
 
     Raises:
-        ValueError: the output axes of a layer are not the input axes of the next.
+        ValueError: there is no layer, or the output axes of a layer are not the input axes of the next.
     """
 
     name = "pipeline"
@@ -42,6 +42,8 @@ class Pipeline(Layer):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         stations = list(self)
+        if not stations:
+            raise ValueError("A pipeline needs at least one layer.")
         for before, after in zip(stations, stations[1:], strict=False):
             if before.output_axes != after.input_axes:
                 raise ValueError(

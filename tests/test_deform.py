@@ -16,9 +16,6 @@ from pipeline.deform.rig import Rig
 from pipeline.deform.skinning import rotation_matrix
 from pipeline.errors import ChainRigError
 
-# PyTorch's own, from its forward-mode formulas.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
-
 
 def tiny_rig() -> Rig:
     """6 vertices, 2 expressions (the first turns the jaw), 2 identity controls, 2 joints; float64."""

@@ -11,9 +11,6 @@ from torch.func import jvp, vjp, vmap
 from pipeline.detect.blazeface import BlazeFace, Boxes, merge
 from pipeline.detect.facemesh import FaceMesh
 
-# torch 2.13 compiles a script of its own when forward-mode AD is first used, and warns about that.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
-
 REFERENCE = Path(__file__).parent / "data" / "detector_reference.npz"
 
 

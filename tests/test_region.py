@@ -8,9 +8,6 @@ from torch.func import jvp, vjp
 
 from pipeline.detect.region import Region
 
-# torch 2.13 compiles a script of its own when forward-mode AD is first used, and warns about that.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")
-
 
 def region(batch: tuple[int, ...] = (), size: int = 16, dtype: torch.dtype = torch.float64) -> Region:
     """Turned squares well inside a 60×80 photo."""

@@ -90,26 +90,35 @@ def _to_screen(corner: np.ndarray, width: int, height: int) -> tuple[int, int, f
 
 
 @numba.njit(cache=True)
+def _all_to_screen(
+    clip: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Which of the vertices (V, 4) are finite, which are in front of the near plane, and where these fall."""
+    count = len(clip)
+    finite, in_front = np.empty(count, np.bool_), np.empty(count, np.bool_)
+    x, y, z = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float64)
+    for v in range(count):
+        corner = clip[v].astype(np.float64)
+        finite[v] = np.isfinite(corner).all()
+        in_front[v] = finite[v] and corner[2] + corner[3] >= 0 and corner[3] > 0
+        if in_front[v]:
+            x[v], y[v], z[v] = _to_screen(corner, width, height)
+    return finite, in_front, x, y, z
+
+
+@numba.njit(cache=True)
 def _rasterize(clip: np.ndarray, triangles: np.ndarray, ids: np.ndarray) -> None:
     """Fills ids (B, H, W) for clip coordinates (B, V, 4); −1 where nothing is seen."""
     batch, height, width = ids.shape
-    vertices = clip.shape[1]
     depth = np.empty((height, width), np.float64)
     corners, polygon = np.empty((3, 4), np.float64), np.empty((4, 4), np.float64)
-    finite, in_front = np.empty(vertices, np.bool_), np.empty(vertices, np.bool_)
-    x, y, z = np.empty(vertices, np.int64), np.empty(vertices, np.int64), np.empty(vertices, np.float64)
     for item in range(batch):
         picture = ids[item]
         picture[:] = -1
         depth[:] = np.inf
-        for v in range(vertices):
-            corner = clip[item, v].astype(np.float64)
-            finite[v] = np.isfinite(corner).all()
-            in_front[v] = finite[v] and corner[2] + corner[3] >= 0 and corner[3] > 0
-            if in_front[v]:
-                x[v], y[v], z[v] = _to_screen(corner, width, height)
+        finite, in_front, x, y, z = _all_to_screen(clip[item], width, height)
         for triangle in range(triangles.shape[0]):
-            a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+            a, b, c = int(triangles[triangle, 0]), int(triangles[triangle, 1]), int(triangles[triangle, 2])
             if in_front[a] and in_front[b] and in_front[c]:
                 _fill(x[a], y[a], z[a], x[b], y[b], z[b], x[c], y[c], z[c], triangle, picture, depth)
             elif finite[a] and finite[b] and finite[c]:  # a NaN vertex loses its own triangles only

@@ -88,8 +88,8 @@ class Renderer(Layer):
             sample, zero = edge_term(fragments, homogeneous, self.part_of_triangle, color, empty)
             picture = picture.index_add(0, pixel.index_select(0, sample), zero)
         # A box filter from samples to pixels. It averages encoded values, as the photo's crop does: in linear
-        # light the curve of the encoding would make the derivative depend on how far an outline has come across
-        # its pixel, which few samples cannot tell.
+        # light the curve of the encoding would make the derivative depend on how far an outline has come
+        # across its pixel, which few samples cannot tell.
         return (empty + picture / self.samples**2).view(*batch, *self.camera.size, 3)
 
     def fragments(self, vertices: Tensor) -> Fragments:
@@ -98,7 +98,7 @@ class Renderer(Layer):
         return self._rasterize(homogeneous.reshape(-1, *homogeneous.shape[-2:]))
 
     def albedo(self, fragments: Fragments, homogeneous: Tensor) -> Tensor:
-        """Texture colours `(P, 3)` of fragments, at the mip level of each triangle's size on the screen."""
+        """Texture colours `(P, 3)` of fragments, at the mip level of each triangle on the screen."""
         corners = self.uv_triangles.index_select(0, fragments.triangle)
         uv = weigh(self.uv, corners, fragments.barycentric)
         level = self._level(homogeneous.detach()).flatten()
