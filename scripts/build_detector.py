@@ -127,6 +127,7 @@ def build(wheel: Path, assets: Path) -> None:
     for name, tensors in outputs.items():
         file = assets / f"{name}.safetensors"
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, file)
+        file.chmod(0o644)  # safetensors writes for the owner only
         print(f"{file}: {len(tensors)} tensors, {file.stat().st_size / 1e6:.2f} MB")
 
 

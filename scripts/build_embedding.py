@@ -1,16 +1,26 @@
-"""Finds where the detector's 478 landmarks lie on the default head, and adds the embedding to assets/head_rig.npz.
+"""Finds where the detector's 478 landmarks lie on the default head, for assets/head_rig.npz.
 
-The rig is rendered from many sides with mild expressions and random identities, the detector reads each picture, and every
-landmark is looked up on the surface. What it hit is carried back to the mean head; the median over all pictures is the
-landmark's place, the median distance from it its spread.
+    python scripts/build_embedding.py
+
+The rig is rendered from many sides with mild expressions and random identities, the detector reads each
+picture, and every landmark is looked up on the surface. What it hit is carried back to the mean head; the
+median over all pictures is the landmark's place, the median distance from it its spread. Irises are looked
+for on the eyeballs, everything else on the skin outside the mouth; the inner lips only where the mouth is
+open. At last the two halves of the face are averaged.
+
+The random numbers are the same everywhere and the work is done on one thread, so a machine repeats its own
+bytes. Another processor may add in another order: its landmarks stray by hundredths of a millimetre.
 """
 
+import argparse
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pipeline.chain import build_renderer
@@ -18,52 +28,88 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
-from pipeline.render.albedo import Albedo
+from pipeline.render.albedo import MATERIALS, Albedo
 from pipeline.render.camera import Camera
 
 LANDMARKS = 478
+RIGHT_IRIS, LEFT_IRIS = range(468, 473), range(473, 478)
 INNER_LIPS = [78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95]
-DISTANCE_M, SIDE_PX = 1.2, 256
+DISTANCE_M, SIDE_PX, EXTENT_M = 1.2, 256, 0.25
+SAMPLES = 2  # of the look-up: half a pixel, or 0.4 mm
+SKIN, EYE_LEFT, EYE_RIGHT, ELSEWHERE = range(4)
+MIRROR = torch.tensor([-1.0, 1, 1, -1, 1, 1])
 
 
-def build(assets: Path, pictures: int = 160) -> None:
-    """Adds landmark_triangle, landmark_barycentric and landmark_spread to the rig file in `assets`."""
+def build(assets: Path, pictures: int = 140) -> None:
+    """Adds landmark_triangle, landmark_barycentric and landmark_spread to the rig file in `assets`.
+
+    Raises:
+        SystemExit: the detector sees no face in most of the pictures.
+    """
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    with torch.no_grad():
+        _build(assets, pictures)
+    torch.set_num_threads(threads)
+
+
+def _build(assets: Path, pictures: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    rig = Rig.load(assets / "head_rig.npz")
-    deformer, detector, texture = Deformer(rig), FaceMesh.load(assets / "face_landmarks.safetensors"), Albedo()()
-    skins = [i for i, name in enumerate(rig.part_names) if not name.startswith("lashes")]
-    hits: list[list[Tensor]] = [[] for _ in range(LANDMARKS)]
-    parts: list[list[int]] = [[] for _ in range(LANDMARKS)]
+    rig, albedo = Rig.load(assets / "head_rig.npz"), Albedo.load(assets / "albedo.npz")
+    detector, texture = FaceMesh.load(assets / "face_landmarks.safetensors"), albedo()
+    regions = _regions(rig, albedo)
+    owners = torch.full((LANDMARKS,), SKIN)
+    owners[list(RIGHT_IRIS)], owners[list(LEFT_IRIS)] = EYE_RIGHT, EYE_LEFT
+    # A place is known by where it is on two heads, at rest and with the mouth open: there the lips are apart.
+    heads = Deformer(rig)(torch.stack([rig.controls.pack({}), rig.controls.pack({"jawOpen": 1.0})]))
+    surface = torch.cat(list(heads), dim=-1)[rig.triangles]  # [F, 3, 6]
+
+    places, weights = [], []
     for picture in range(pictures):
         controls, open_mouth = _draw(rig, generator)
-        found = _look(rig, deformer, detector, texture, controls)
+        found = _look(rig, detector, texture, controls, regions, owners)
         if found is None:
             continue
-        triangle, barycentric = found
-        rest = (barycentric[..., None] * rig.rest[rig.triangles[triangle]]).sum(-2)
-        for i in range(LANDMARKS):
-            if i not in INNER_LIPS or open_mouth:
-                hits[i].append(rest[i])
-                parts[i].append(int(rig.part_of_triangle[triangle[i]]))
-        print(f"\rembedding: picture {picture + 1} of {pictures}", end="", flush=True)
-    print()
-    places, spread, owners = [], [], []
-    for i in range(LANDMARKS):
-        owner = max(set(parts[i]) & set(skins), key=parts[i].count)
-        points = torch.stack([p for p, part in zip(hits[i], parts[i], strict=True) if part == owner])
-        middle = points.median(0).values
-        places.append(middle)
-        spread.append((points - middle).norm(dim=-1).median())
-        owners.append(owner)
-    triangle, barycentric = _nearest(rig, torch.stack(places), torch.tensor(owners))
+        weight = torch.ones(LANDMARKS)
+        if not open_mouth:
+            weight[INNER_LIPS] = 0
+        places.append(_points(surface, *found))
+        weights.append(weight)
+        if picture % 20 == 19:
+            print(f"landmark embedding: picture {picture + 1} of {pictures}", flush=True)
+    if len(places) < pictures / 2:
+        raise SystemExit(f"The detector sees a face in only {len(places)} of {pictures} pictures of the rig.")
+
+    hits, weight = torch.stack(places), torch.stack(weights)  # [N, 478, 6], [N, 478]
+    place = _weighted_median(hits, weight[..., None].expand_as(hits))
+    place = _points(surface, *_nearest(surface, regions, place, owners))
+    twin = _twins(place)
+    place = (place + place[twin] * MIRROR) / 2
+    triangle, barycentric = _nearest(surface, regions, place, owners)
+    place = _points(surface, triangle, barycentric)
+    spread = _weighted_median((hits - place)[..., :3].norm(dim=-1), weight)
+    spread = (spread + spread[twin]) / 2
     _add(
         assets / "head_rig.npz",
         landmark_triangle=triangle.numpy().astype(np.uint16),
         landmark_barycentric=barycentric.numpy().astype(np.float32),
-        landmark_spread=torch.stack(spread).numpy().astype(np.float32),
+        landmark_spread=spread.numpy().astype(np.float32),
     )
-    print(f"spread of the landmarks: median {1e3 * float(torch.stack(spread).median()):.2f} mm")
+    print(f"landmark embedding: median spread {1e3 * float(spread.median()):.2f} mm")
+
+
+def _regions(rig: Rig, albedo: Albedo) -> Tensor:
+    """(F,) SKIN, EYE_LEFT, EYE_RIGHT or ELSEWHERE. No landmark lies inside the mouth, skin though it is."""
+    part = {name: rig.part_of_triangle == i for i, name in enumerate(rig.part_names)}
+    mouth = albedo.weights[MATERIALS.index("mouth")]
+    size = mouth.new_tensor([mouth.shape[1], mouth.shape[0]], dtype=rig.uv.dtype)
+    u, v = rig.uv[rig.uv_triangles].mean(1).unbind(-1)
+    column, row = (torch.stack([u, 1 - v], -1) * size).long().unbind(-1)
+    inside = mouth[row.clamp(0, len(mouth) - 1), column.clamp(0, mouth.shape[1] - 1)] > 127
+    regions = torch.full_like(rig.part_of_triangle, ELSEWHERE)
+    regions[part["skin"] & ~inside] = SKIN
+    regions[part["eye_left"]], regions[part["eye_right"]] = EYE_LEFT, EYE_RIGHT
+    return regions
 
 
 def _draw(rig: Rig, generator: torch.Generator) -> tuple[Tensor, bool]:
@@ -85,54 +131,97 @@ def _draw(rig: Rig, generator: torch.Generator) -> tuple[Tensor, bool]:
     values |= {"mouthSmileLeft": max(smile, 0), "mouthSmileRight": max(smile, 0)}
     values |= {"browInnerUp": max(uniform(-0.4, 0.4), 0)}
     x = rig.controls.pack(values)
-    identity = rig.controls.groups["identity"]
-    x[identity] += 0.25 * torch.randn(len(rig.identity_names), generator=generator)
+    x[rig.controls.groups["identity"]] += 0.25 * torch.randn(len(rig.identity_names), generator=generator)
     return x, open_mouth
 
 
 def _look(
-    rig: Rig, deformer: Deformer, detector: FaceMesh, texture: Tensor, controls: Tensor
+    rig: Rig, detector: FaceMesh, texture: Tensor, controls: Tensor, regions: Tensor, owners: Tensor
 ) -> tuple[Tensor, Tensor] | None:
-    """Triangle (478,) and barycentrics (478, 3) under each landmark of the picture, or None if no face is seen."""
-    vertices = deformer(controls)
-    focal, middle = torch.tensor(DISTANCE_M * SIDE_PX / 0.25), torch.full((2,), SIDE_PX / 2)
-    view = None
-    for _ in range(4):  # as on a photo, the region follows the landmarks
-        camera = Camera(focal, middle, view)
-        seen = detector.forward_full(build_renderer(rig, camera, texture)(vertices))
-        region = Region.around(seen.landmarks) if view is None else Region.around(region.map_to_photo(seen.landmarks))
-        view = region.crop_from_photo()
+    """Triangle (478,) and barycentrics (478, 3) under each landmark, or None if the picture shows no face."""
+    vertices = Deformer(rig)(controls[None])
+    focal, middle = torch.tensor(DISTANCE_M * SIDE_PX / EXTENT_M), torch.full((2,), SIDE_PX / 2)
+    camera = Camera(focal, middle)
+    region = Region(middle + 0.5, torch.tensor(float(SIDE_PX)), torch.tensor(0.0))
+    for again in (True, True, False):  # as on a photo, the region follows the landmarks
+        renderer = build_renderer(rig, camera, texture)
+        renderer.outlines = False
+        seen = detector.forward_full(renderer(vertices))
+        if again:
+            region = Region.around(region.map_to_photo(seen.landmarks[0]))
+            camera = Camera(focal, middle, region.crop_from_photo())
     if float(seen.presence) < 0.5:
         return None
-    camera = Camera(focal, middle, view)
-    landmarks = detector(build_renderer(rig, camera, texture)(vertices))[:, :2]
-    renderer = build_renderer(rig, camera, texture, samples=4)
-    fragments = renderer.fragments(vertices)
+    lashes = torch.tensor([name.startswith("lashes") for name in rig.part_names])
+    kept = (~lashes[rig.part_of_triangle]).nonzero().squeeze(-1)  # lashes hide the lids that they grow on
+    bare = replace(
+        rig,
+        triangles=rig.triangles[kept],
+        uv_triangles=rig.uv_triangles[kept],
+        part_of_triangle=rig.part_of_triangle[kept],
+    )
+    fragments = build_renderer(bare, camera, texture, samples=SAMPLES).fragments(vertices)
     width = fragments.size[2]
-    xy = torch.stack([fragments.pixel % width, fragments.pixel // width], -1) + 0.5
-    nearest = torch.cat([torch.cdist(part, xy.float()).argmin(-1) for part in (landmarks * 4).split(64)])
-    return fragments.triangle[nearest], fragments.barycentric[nearest]
+    triangle = kept[fragments.triangle]
+    landmarks = SAMPLES * seen.landmarks[0, :, :2]
+    hit = torch.zeros(LANDMARKS, dtype=torch.long)
+    for owner in owners.unique():
+        own = (regions[triangle] == owner).nonzero().squeeze(-1)  # fragments
+        pixel = fragments.pixel[own]
+        slot = torch.full((width * width,), -1).index_put((pixel,), own)
+        wanted = (owners == owner).nonzero().squeeze(-1)
+        column, row = landmarks[wanted].long().clamp(0, width - 1).unbind(-1)
+        hit[wanted] = slot[row * width + column]
+        missed = wanted[hit[wanted] < 0]  # beside the outline, or on a tooth: the nearest sample will do
+        centres = torch.stack([pixel % width, pixel // width], -1) + 0.5
+        hit[missed] = own[torch.cdist(landmarks[missed], centres).argmin(-1)]
+    return triangle[hit], fragments.barycentric[hit]
 
 
-def _nearest(rig: Rig, places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
-    """The triangle of the owner's part nearest to each place, and the barycentrics of the nearest point."""
-    corners = rig.rest[rig.triangles]  # [F, 3, 3]
-    steps = torch.linspace(0, 1, 9)
+def _weighted_median(values: Tensor, weights: Tensor) -> Tensor:
+    """Along the first axis: the smallest value up to which half of the weight lies. (N, ...) both."""
+    values, order = values.sort(0)
+    reached = weights.gather(0, order).cumsum(0)
+    index = (reached >= reached[-1] / 2).to(torch.uint8).argmax(0, keepdim=True)
+    return values.gather(0, index).squeeze(0)
+
+
+def _points(surface: Tensor, triangle: Tensor, barycentric: Tensor) -> Tensor:
+    """(L, 6) places of the points on both heads."""
+    return (barycentric[..., None] * surface[triangle]).sum(-2)
+
+
+def _nearest(surface: Tensor, regions: Tensor, places: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+    """The triangle of the owner's region nearest to each place (L, 6), and that point's barycentrics."""
+    steps = torch.linspace(0, 1, 33)
     grid = torch.tensor([[a, b, 1 - a - b] for a in steps for b in steps if a + b <= 1 + 1e-6])  # [G, 3]
     triangles, weights = [], []
     for place, owner in zip(places, owners, strict=True):
-        of_part = (rig.part_of_triangle == owner).nonzero().squeeze(-1)
-        close = of_part[(corners[of_part].mean(1) - place).norm(dim=-1).topk(24, largest=False).indices]
-        points = grid @ corners[close]  # [24, G, 3]
-        distance = (points - place).norm(dim=-1)
-        best = int(distance.argmin())
+        own = (regions == owner).nonzero().squeeze(-1)
+        close = own[(surface[own].mean(1) - place).norm(dim=-1).topk(16, largest=False).indices]
+        best = int((grid @ surface[close] - place).norm(dim=-1).argmin())  # of [16, G]
         triangles.append(close[best // len(grid)])
-        weights.append(grid[best % len(grid)])
+        weights.append(grid[best % len(grid)].clamp(min=0))
     return torch.stack(triangles), torch.stack(weights)
 
 
+def _twins(places: Tensor) -> Tensor:
+    """(L,) each landmark's counterpart on the other half of the face, from the places (L, 6) themselves.
+
+    Raises:
+        SystemExit: the places are too lopsided to be paired.
+    """
+    distance = torch.cdist(places, places * MIRROR)
+    twin = torch.from_numpy(linear_sum_assignment((distance + distance.T).numpy())[1])
+    if not bool((twin[twin] == torch.arange(len(twin))).all()):
+        raise SystemExit(
+            "The landmarks of the two halves of the face cannot be paired: the rig is not symmetric."
+        )
+    return twin
+
+
 def _add(file: Path, **arrays: np.ndarray) -> None:
-    """Puts arrays into an npz, the others untouched, with fixed time stamps so that the bytes are reproducible."""
+    """Puts arrays into an npz, the others untouched; time stamps are fixed, so the bytes are reproducible."""
     with zipfile.ZipFile(file) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     for name, array in arrays.items():
@@ -145,4 +234,6 @@ def _add(file: Path, **arrays: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    build(Path(__file__).parent.parent / "assets")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--assets", type=Path, default=Path(__file__).parent.parent / "assets")
+    build(parser.parse_args().assets)
