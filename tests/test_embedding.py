@@ -57,7 +57,8 @@ def test_the_detector_sees_the_landmarks_where_the_embedding_has_them(rig: Rig, 
         expected = build_stand_in(rig, camera(view))(x)
     distance = (crop - expected)[list(SCORED), :2].norm(dim=-1)
     eyes = (crop[RIGHT_EYE] - crop[LEFT_EYE])[:2].norm()
-    # Measured: LATER. Half of it is the detector's own: it answers half a pixel to the right of what it sees.
+    # Measured: 0.92 in front, 1.5 and 1.6 at the sides. Some 0.5 of that is the detector's own habit: pictures
+    # and their mirror images show that it answers half a pixel to the right of what it sees.
     assert 100 * distance.mean() / eyes < 1.7
 
 
