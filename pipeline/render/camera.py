@@ -54,18 +54,14 @@ class Camera(nn.Module):
         Returns:
             `(*B, N, 3)`: (X, Y, W) with W = −z, the pixel being (X/W, Y/W). Linear in the points.
         """
-        depth = -points[..., 2]
-        focal = self.focal_px[..., None]
-        photo = torch.stack(
-            [
-                focal * points[..., 0] + self.principal_point_px[..., 0:1] * depth,
-                -focal * points[..., 1] + self.principal_point_px[..., 1:2] * depth,
-                depth,
-            ],
-            dim=-1,
-        )  # [*B, N, 3]
+        x, y, z = points.unbind(-1)  # [*B, N]
+        focal, middle = self.focal_px[..., None], self.principal_point_px
+        photo = torch.broadcast_tensors(
+            focal * x - middle[..., 0:1] * z, -focal * y - middle[..., 1:2] * z, -z
+        )
+        photo = torch.stack(photo, dim=-1)  # [*B, N, 3]
         pixels = photo @ self.view.transpose(-1, -2)  # the translation column multiplies W
-        return torch.cat([pixels, depth[..., None]], dim=-1)
+        return torch.cat([pixels, -z.expand(pixels.shape[:-1])[..., None]], dim=-1)
 
     def project(self, points: Tensor) -> Tensor:
         """Pixels of the view: `(*B, N, 3)` metres → `(*B, N, 2)`."""

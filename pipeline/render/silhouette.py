@@ -8,6 +8,9 @@ Horizontal pairs carry the motion in x, vertical pairs that in y: on an outline 
 are in the proportion of the normal's components, so their sum is the boundary term of the Reynolds transport
 theorem (Pidhorskyi, Simon, et al., "Rasterized Edge Gradients", 2024).
 
+C is the colour at the sample, on average half a sample inside the outline, where a rounded surface is already
+better lit: on a ball at 2×2 samples the derivatives come out 3 to 4 % too large, less with more samples.
+
 The term added here is worth zero; only its derivative is not. So one code serves forward and reverse mode.
 """
 
@@ -87,8 +90,11 @@ def _pairs(parts: Tensor, depths: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 def _is_step(fragments: Fragments, points: Tensor, depth: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Which pairs of fragments have a step between them, and not only a steep surface?
 
-    On a steep surface, the plane of one fragment's triangle explains the other's depth.
+    Where their triangles touch, the surface goes on; on a steep surface of small triangles, the plane of one
+    of them explains the other's depth.
     """
+    corners_a, corners_b = fragments.corners[a], fragments.corners[b]
+    touch = (corners_a[:, :, None] == corners_b[:, None, :]).flatten(1).any(-1)
     # A curved surface leaves its own plane near its contour, but by less than half the step.
     step = (0.5 * (depth[a] - depth[b]).abs()).clamp(min=DEPTH_JUMP_M)
 
@@ -97,4 +103,4 @@ def _is_step(fragments: Fragments, points: Tensor, depth: Tensor, a: Tensor, b: 
         on_plane = (barycentrics(positions, fragments.centre[there]) * positions[..., 2]).sum(-1)
         return (on_plane - depth[there]).abs() > step
 
-    return beyond(a, b) & beyond(b, a)
+    return ~touch & beyond(a, b) & beyond(b, a)
