@@ -1,5 +1,7 @@
 """The one place where the layers meet: controls → vertices → pixels → landmarks, and the stand-in without pixels."""
 
+import copy
+
 from torch import Tensor
 
 from pipeline.deform.deform import Deformer
@@ -37,6 +39,7 @@ def build_stand_in(rig: Rig, camera: Camera) -> Pipeline:
     """embed ∘ deform: what the chain would say if the detector saw the rig's own points. No pixels: under a millisecond."""
     small = rig.at_landmarks()
     assert small.landmark_barycentric is not None
-    return Pipeline([Deformer(small), LandmarkEmbedding(small.triangles, small.landmark_barycentric, camera)])
+    own = copy.deepcopy(camera)  # the stand-in may move to another precision than the chain
+    return Pipeline([Deformer(small), LandmarkEmbedding(small.triangles, small.landmark_barycentric, own)])
 
 

@@ -73,7 +73,7 @@ def fit(
         str, typer.Option(help="Which face: largest, all, or a number from 0, left to right.")
     ] = "largest",
     iterations: Annotated[
-        int | None, typer.Option(help="Steps with the full chain, at most.", show_default="20")
+        int | None, typer.Option(help="Steps with the full chain, at most.", show_default="22")
     ] = None,
     derivatives: Annotated[
         str | None, typer.Option(help="hybrid, chain or embedding.", show_default="hybrid")
@@ -144,17 +144,12 @@ def _require_face_choice(choice: str) -> None:
 
 def _choose(choice: str, faces: list[Face]) -> int:
     if choice == "largest":
-        return max(range(len(faces)), key=lambda index: _area(faces[index]))
+        return max(range(len(faces)), key=lambda index: faces[index].area)
     if int(choice) >= len(faces):
         raise ChainRigError(
             f"There is no face {choice}: the photo shows {len(faces)}, counted from 0, left to right."
         )
     return int(choice)
-
-
-def _area(face: Face) -> float:
-    left, top, right, bottom = face.box.tolist()
-    return (right - left) * (bottom - top)
 
 
 def _fit_with_progress(fitter: FaceFitter, photo: Photo, face: Face, index: int, quiet: bool) -> FitResult:

@@ -30,7 +30,7 @@ class Fit(Section):
         default="hybrid",
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
-    iterations: int = Field(default=20, ge=0, description="steps with the full chain, at most")
+    iterations: int = Field(default=22, ge=0, description="steps with the full chain, at most")
     detector_smoothing: float = Field(
         default=0.3,
         ge=0,
@@ -55,9 +55,19 @@ class Render(Section):
 
 
 class Priors(Section):
-    expression: float = Field(default=0.1, ge=0, description="pull of the expression controls towards 0")
+    residual_percent: float = Field(
+        default=0.2, gt=0, description="how well landmarks should agree, % of the outer-eye distance"
+    )
+    expression: float = Field(default=0.5, ge=1e-6, description="Gaussian pull of expressions towards 0")
+    sparsity: float = Field(default=4.0, ge=0, description="Laplace pull of expressions (but the smile) to 0")
     identity: float = Field(
-        default=0.1, ge=0, description="pull of the identity controls towards the mean head"
+        default=64.0, ge=1e-6, description="pull towards the mean head while expressions are found"
+    )
+    identity_detail: float = Field(
+        default=12.0, ge=1e-6, description="the same in the last stage, which takes up what is left"
+    )
+    expression_found: float = Field(
+        default=100.0, ge=1e-6, description="how firmly the last stage keeps the expressions"
     )
 
 

@@ -86,10 +86,9 @@ def clip_from_pixels(homogeneous: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.stack([2 * x / width - w, w - 2 * y / height, z, w], dim=-1)
 
 
-def look_at_box(box: Tensor, distance_m: float, extent_m: float = 0.25) -> Tensor:
-    """Focal length in px at which `extent_m` of a face `distance_m` away spans the box.
+def focal_for_distance(side_px: Tensor, distance_m: float) -> Tensor:
+    """Focal length in px at which a face `distance_m` away fills a detector's region of `(*B,)` `side_px` pixels.
 
-    Args:
-        box: `(*B,)` side of the face's square region in photo pixels.
+    The region is 1.5 × the landmarks' longer side, about a quarter of a metre on an adult.
     """
-    return box * distance_m / extent_m
+    return side_px * distance_m / 0.25

@@ -18,7 +18,7 @@ decrease, as in Levenberg–Marquardt.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -27,123 +27,109 @@ from pipeline.solve.box_qp import solve_box_qp
 from pipeline.solve.priors import Prior
 
 Status = Literal["converged", "stalled", "max_iterations"]
+Vjp = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What the solver may ask; M residuals, K controls.
+class Problem(Protocol):
+    """What the solver may ask of a problem with M residuals and K controls."""
 
-    Attributes:
-        residual: x `(K,)` → r `(M,)`: one evaluation of the chain.
-        residual_and_vjp: x → r, and the function v `(M,)` → Jᵀv `(K,)` of one backward pass; None to do without.
-        stand_in: x → `(M, K)`, a Jacobian that costs next to nothing.
-        prior: with the ranges.
-    """
+    def residual(self, x: Tensor) -> Tensor:
+        """`(K,)` → r `(M,)`: one forward pass of the chain."""
+        ...
 
-    residual: Callable[[Tensor], Tensor]
-    residual_and_vjp: Callable[[Tensor], tuple[Tensor, Callable[[Tensor], Tensor]]]
-    stand_in: Callable[[Tensor], Tensor]
-    prior: Prior
+    def residual_and_vjp(self, x: Tensor) -> tuple[Tensor, Vjp]:
+        """r, and the function v `(M,)` → Jᵀv `(K,)`, one backward pass each time."""
+        ...
+
+    def stand_in(self, x: Tensor) -> Tensor:
+        """`(M, K)`: a Jacobian that costs next to nothing."""
+        ...
 
 
 @dataclass
 class Solution:
-    """The best point seen, and what it took.
+    """The best point found, and how it was found.
 
     Attributes:
         x: `(K,)`.
         residual: `(M,)` at x.
-        evaluations: forward passes of the chain, rejected steps included.
-        gradients: backward passes.
-        objective: f after every evaluation.
+        status: `converged`: no step promised a decrease worth an evaluation; `stalled`: promises were not kept three times
+            in a row; `max_iterations`.
+        correction: `(M, K)` what secants and adjoints taught about the Jacobian; a later stage may start from it.
+        steps: one row an evaluation after the first: objective, predicted decrease, damping, accepted.
     """
 
     x: Tensor
     residual: Tensor
-    evaluations: int = 0
-    gradients: int = 0
-    status: Status = "max_iterations"
-    objective: list[float] = field(default_factory=list)
-    gradient_norms: list[float] = field(default_factory=list)
+    status: Status
+    correction: Tensor
+    steps: list[dict[str, float]] = field(default_factory=list)
 
 
 def minimize(
     problem: Problem,
+    prior: Prior,
     start: Tensor,
-    iterations: int = 20,
-    stand_in: Literal["always", "first"] = "always",
-    gradients: Literal["never", "last", "always"] = "last",
-    tolerance: float = 1e-3,
-    on_step: Callable[[int, int, Tensor], None] | None = None,
+    iterations: int,
+    gradients: bool = True,
+    refresh: bool = True,
+    correction: Tensor | None = None,
+    tolerance: float = 2e-3,
+    on_step: Callable[[Tensor], None] | None = None,
 ) -> Solution:
     """The best controls found from `start`.
 
     Args:
-        iterations: steps at most, accepted or not; each costs one evaluation.
-        stand_in: "always" refreshes the Jacobian's stand-in at every accepted point; "first" takes it at the start only.
-        gradients: where backward passes enter: nowhere; once the steps without them stand still; everywhere.
+        prior: with the ranges of the controls.
+        iterations: steps at most, accepted or not; each costs one forward pass, and one more goes to the start.
+        gradients: whether accepted points are differentiated by a backward pass.
+        refresh: whether the stand-in is taken anew at every accepted point, or at the start only: then all that the
+            solver learns on the way comes from the chain itself.
+        correction: of an earlier stage's `Solution`.
         tolerance: a step that promises to lower the objective by less than this part of it is not worth an evaluation.
-        on_step: called with (step, iterations, residual of the best point).
+        on_step: called with the best residual after every evaluation.
     """
-    prior = problem.prior
-    with_gradient = gradients == "always"
+
+    def evaluate(x: Tensor) -> tuple[Tensor, Vjp | None]:
+        return problem.residual_and_vjp(x) if gradients else (problem.residual(x), None)
+
     x = prior.project(start)
-    r, vjp = _evaluate(problem, x, with_gradient)
-    solution = Solution(x, r, evaluations=1)
+    r, vjp = evaluate(x)
     value = 0.5 * r.square().sum() + prior.value(x)
-    solution.objective.append(float(value))
     jacobian = problem.stand_in(x)
-    correction = torch.zeros_like(jacobian)
-    damping = 1e-2
-    rejected = 0
-    for step in range(iterations):
-        estimate = jacobian + correction
-        if vjp is not None:
-            solution.gradients += 1
-            gap = vjp(r) - estimate.T @ r
-            correction = correction + torch.outer(r, gap) / r.square().sum().clamp(min=1e-30)
-            estimate = jacobian + correction
-            gradient = estimate.T @ r + prior.gradient(x)
-            solution.gradient_norms.append(float(prior.projected_gradient(x, gradient).norm()))
-            vjp = None
+    learnt = torch.zeros_like(jacobian) if correction is None else correction
+    damping, rejected = 1e-2, 0
+    status: Status = "max_iterations"
+    steps: list[dict[str, float]] = []
+    for _ in range(iterations):
+        estimate = jacobian + learnt
+        if vjp is not None:  # once at every accepted point
+            learnt = learnt + torch.outer(r, vjp(r) - estimate.T @ r) / r.square().sum().clamp(min=1e-30)
+            estimate, vjp = jacobian + learnt, None
         hessian = estimate.T @ estimate + prior.precision.diag()
         gradient = estimate.T @ r + prior.gradient(x)
         damped = hessian + damping * hessian.diagonal().diag()
-        d = solve_box_qp(damped, gradient, prior.low - x, prior.high - x)
+        d = prior.project(x + solve_box_qp(damped, gradient, prior.low - x, prior.high - x)) - x
         predicted = -(gradient @ d + 0.5 * d @ hessian @ d)
-        if predicted <= tolerance * value or rejected == 3:
-            status = "converged" if predicted <= tolerance * value else "stalled"
-            if gradients == "last" and not with_gradient:
-                with_gradient, rejected, damping = True, 0, max(damping, 1e-2)
-                r, vjp = _evaluate(problem, x, True)
-                solution.evaluations += 1
-                continue
-            solution.status = status
+        if predicted <= tolerance * value:
+            status = "converged"
             break
-        moved = prior.project(x + d)
-        d = moved - x
-        new_r, new_vjp = _evaluate(problem, moved, with_gradient)
-        solution.evaluations += 1
-        new_value = 0.5 * new_r.square().sum() + prior.value(moved)
-        solution.objective.append(float(new_value))
-        scaled = hessian.diagonal() * d
-        correction = correction + torch.outer(new_r - r - estimate @ d, scaled) / (scaled @ d).clamp(min=1e-30)
+        if rejected == 3:
+            status = "stalled"
+            break
+        new_r, new_vjp = evaluate(x + d)
+        new_value = 0.5 * new_r.square().sum() + prior.value(x + d)
+        scaled = hessian.diagonal() * d  # Broyden's update in the metric of the objective: controls differ in units
+        learnt = learnt + torch.outer(new_r - r - estimate @ d, scaled) / (scaled @ d).clamp(min=1e-30)
         gain = float((value - new_value) / predicted)
+        steps.append({"objective": float(new_value), "predicted": float(predicted), "damping": damping, "gain": gain})
         if gain > 0:
-            rejected = 0
-            if stand_in == "always":
-                jacobian = problem.stand_in(moved)
-            x, r, value, vjp = moved, new_r, new_value, new_vjp
-            solution.x, solution.residual = x, r
+            x, r, value, vjp, rejected = x + d, new_r, new_value, new_vjp, 0
+            if refresh:
+                jacobian = problem.stand_in(x)
         else:
             rejected += 1
         damping = min(max(damping * (0.3 if gain > 0.6 else 1.0 if gain > 0.2 else 4.0), 1e-4), 1e4)
         if on_step is not None:
-            on_step(step + 1, iterations, r)
-    return solution
-
-
-def _evaluate(
-    problem: Problem, x: Tensor, with_gradient: bool
-) -> tuple[Tensor, Callable[[Tensor], Tensor] | None]:
-    return problem.residual_and_vjp(x) if with_gradient else (problem.residual(x), None)
+            on_step(r)
+    return Solution(x, r, status, learnt, steps)

@@ -26,6 +26,8 @@ def solve_box_qp(hessian: Tensor, gradient: Tensor, low: Tensor, high: Tensor, r
     """
     size = len(gradient)
     held = torch.zeros(size, dtype=torch.int8)  # −1 at low, +1 at high, 0 free
+    fixed = low == high  # no room: held for good
+    held[fixed] = -1
     tolerance = 1e-10 * (1 + gradient.abs().max())
     fewest, patience = size + 1, 3
     step = torch.zeros_like(gradient)
@@ -42,6 +44,7 @@ def solve_box_qp(hessian: Tensor, gradient: Tensor, low: Tensor, high: Tensor, r
         wanted[(held == 0) & (step > high)] = 1
         wanted[(held < 0) & (slope < -tolerance)] = 0
         wanted[(held > 0) & (slope > tolerance)] = 0
+        wanted[fixed] = -1
         offenders = (wanted != held).nonzero().squeeze(-1)
         if not len(offenders):
             break

@@ -35,6 +35,11 @@ class Face:
     score: float
     keypoints: Tensor
 
+    @property
+    def area(self) -> float:
+        """Of the box, px²."""
+        return float((self.box[2:] - self.box[:2]).prod())
+
     def region(self) -> Region:
         """MediaPipe's first guess of the landmarks' region: 1.5 × the long side, upright along the eyes."""
         centre = (self.box[:2] + self.box[2:]) / 2

@@ -1,0 +1,242 @@
+"""From one face of a photo to the controls of the rig that make the same face."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.chain import build_chain, build_renderer, build_stand_in
+from pipeline.config import Config
+from pipeline.deform.deform import Deformer
+from pipeline.deform.rig import Rig
+from pipeline.detect.embedding import IBUG68
+from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.region import LEFT_EYE, RIGHT_EYE, Region
+from pipeline.errors import ChainRigError
+from pipeline.objective import LandmarkObjective, build_prior, relax_identity
+from pipeline.outputs.head_angles import yaw_pitch_roll
+from pipeline.outputs.overlay import BACKGROUND, PANEL, frame
+from pipeline.render import srgb
+from pipeline.render.albedo import Albedo
+from pipeline.render.camera import Camera, focal_for_distance
+from pipeline.result import FitResult, Picture
+from pipeline.solve import adjoint_broyden, levenberg_marquardt
+from pipeline.solve.adjoint_broyden import Solution
+from pipeline.solve.priors import Prior
+from pipeline.target.faces import Face, Settled, find_faces, settle
+from pipeline.target.photo import Photo, read_photo
+
+MIN_PRESENCE = 0.5
+Progress = Callable[[int, int, float], None]
+
+
+def fit_photo(path: str, config: Config | None = None) -> FitResult:
+    """Fits the default rig to the largest face of a photo file: the whole product in one call.
+
+    Raises:
+        ChainRigError: the file is no photo, or it shows no face that can be read.
+    """
+    photo = read_photo(path)
+    faces = find_faces(photo.pixels)
+    if not faces:
+        raise ChainRigError(f"There is no face in {path}: take one that shows a whole face from the front.")
+    return FaceFitter(config or Config()).fit(photo, max(faces, key=lambda face: face.area))
+
+
+class FaceFitter:
+    """Loads the rig, its texture and the detector once, and fits faces with them.
+
+    Raises:
+        ChainRigError: the configuration names a control that the rig does not have.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.rig = Rig.load()
+        self.texture = Albedo.load()()
+        self.detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
+        self.prior = build_prior(self.rig, config.priors, config.controls)
+
+    def fit(self, photo: Photo, face: Face, on_progress: Progress | None = None) -> FitResult:
+        """The controls that make the chain's landmarks match those of a face.
+
+        Args:
+            on_progress: called with (step, steps at most, residual in % of the outer-eye distance).
+
+        Raises:
+            ChainRigError: the detector doubts that there is a face.
+        """
+        began = time.perf_counter()
+        settled = self.settle(photo, face)
+        camera = self.camera(photo, settled.region)
+        objective = self.objective(settled, camera)
+        start = self.warm_start(objective, self.first_guess(settled, camera))
+        steps = 0
+
+        def progress(residual: Tensor) -> None:
+            nonlocal steps
+            steps += 1
+            if on_progress is not None:
+                on_progress(steps, self.config.fit.iterations, objective.scale.percent(residual))
+
+        start_residual, start_vjp = objective.residual_and_vjp(start)
+        solution, prior = self.solve(objective, start, progress)
+        residual, vjp = objective.residual_and_vjp(solution.x)
+
+        def norm(x: Tensor, gradient: Tensor) -> float:
+            return float(prior.projected_gradient(x, gradient + prior.gradient(x)).norm())
+
+        gradient_norms = norm(start, start_vjp(start_residual)), norm(solution.x, vjp(residual))
+        x = solution.x
+        values = self.rig.controls.unpack(x)
+        groups = self.rig.controls.groups
+        names = self.rig.controls.names
+        landmarks = settled.region.map_to_photo(objective.landmarks(x))
+        embedded = settled.region.map_to_photo(objective.stand_in_chain(x).to(landmarks))
+        rotation, translation = x[groups["pose"]][:3].tolist(), x[groups["pose"]][3:].tolist()
+        return FitResult(
+            photo=photo,
+            face=face,
+            rig="head_rig",
+            detector="facemesh",
+            rasterizer="cpu",
+            solver=self.config.fit.derivatives,
+            controls={name: values[name] for name in names[groups["expression"]]},
+            identity={name: values[name] for name in names[groups["identity"]]},
+            rotation_vector=(rotation[0], rotation[1], rotation[2]),
+            translation=(translation[0], translation[1], translation[2]),
+            eye_left=self._gaze(x, "eye_left"),
+            eye_right=self._gaze(x, "eye_right"),
+            focal_px=float(camera.focal_px),
+            principal_point=(float(camera.principal_point_px[0]), float(camera.principal_point_px[1])),
+            target=settled.landmarks[:, :2],
+            render=landmarks[:, :2],
+            projected68=embedded[list(IBUG68), :2],
+            residual_start=objective.scale.percent(start_residual),
+            residual_final=objective.scale.percent(residual),
+            gradient_norm_start=gradient_norms[0],
+            gradient_norm_final=gradient_norms[1],
+            evaluations=objective.evaluations,
+            gradients=objective.gradients,
+            seconds=time.perf_counter() - began,
+            status=solution.status,
+            picture=self.picture(photo, settled, camera, x),
+        )
+
+    def settle(self, photo: Photo, face: Face) -> Settled:
+        """The region and the landmarks of a face.
+
+        Raises:
+            ChainRigError: the detector doubts that there is a face.
+        """
+        settled = settle(photo.pixels, face, self.detector)
+        if settled.presence < MIN_PRESENCE:
+            raise ChainRigError(
+                f"The landmark detector sees no whole face at this place of {photo.path} (presence "
+                f"{settled.presence:.2f}): take a photo in which it is larger, sharper or less covered."
+            )
+        return settled
+
+    def camera(self, photo: Photo, region: Region) -> Camera:
+        """The photo's camera, looking at the detector's region.
+
+        The focal length is the configured one, the EXIF's, or that of a camera at the configured distance: a portrait is
+        often cropped, so its width tells less of the lens than the face's size does.
+        """
+        known = self.config.camera.focal_px or photo.focal_px
+        focal = region.side.new_tensor(known) if known else focal_for_distance(region.side, self.config.camera.distance_m)
+        middle = torch.tensor([photo.width / 2, photo.height / 2])
+        return Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
+
+    def objective(self, settled: Settled, camera: Camera) -> LandmarkObjective:
+        """The residuals of the full chain and of its stand-in for a face."""
+        chain = build_chain(self.rig, camera, self.detector, self.texture, samples=self.config.render.samples)
+        stand_in = build_stand_in(self.rig, camera).double()
+        target = settled.region.map_to_crop(settled.landmarks)
+        return LandmarkObjective(chain, stand_in, target, self.config.priors.residual_percent)
+
+    def first_guess(self, settled: Settled, camera: Camera) -> Tensor:
+        """The rest face `(K,)` float64, facing the camera, its eyes where the photo's are."""
+        eyes = settled.landmarks[[RIGHT_EYE, LEFT_EYE], :2].mean(0).double()
+        focal = camera.focal_px.double()
+        distance = float(focal / focal_for_distance(settled.region.side.double(), 1.0))
+        x, y = ((eyes - camera.principal_point_px) / focal * distance).tolist()
+        pose = {"headRotationZ": -float(settled.region.rotation)}
+        pose |= {"headTranslationX": x, "headTranslationY": -y, "headTranslationZ": -distance}
+        space = self.rig.controls
+        return self.prior.project(space.pack(pose, space.rest.clone()))
+
+    def warm_start(self, objective: LandmarkObjective, guess: Tensor) -> Tensor:
+        """The controls whose embedded landmarks match the photo's best: first the pose, then all."""
+        pose = self.rig.controls.groups["pose"]
+        low, high = guess.clone(), guess.clone()
+        low[pose], high[pose] = self.prior.low[pose], self.prior.high[pose]
+        rigid = Prior(self.prior.mean, self.prior.precision, self.prior.sparsity, low, high)
+        x = guess
+        for prior in (rigid, self.prior):
+            x = levenberg_marquardt.minimize(
+                objective.embedded_and_jacobian, objective.embedded, prior, x, steps=15, tolerance=1e-4
+            )
+        return x
+
+    def solve(
+        self, objective: LandmarkObjective, start: Tensor, on_step: Callable[[Tensor], None]
+    ) -> tuple[Solution, Prior]:
+        """The full chain, in stages; `fit.derivatives` says where backward passes enter.
+
+        1. A quick approach with the stand-in's Jacobian and secants (not in a pure chain-rule run).
+        2. A stiff identity, so that expressions explain what they can.
+        3. What is left goes to identity, the expressions staying near what was found.
+        """
+        settings = self.config.fit
+        chain_only, gradients = settings.derivatives == "chain", settings.derivatives != "embedding"
+        share = settings.iterations / 22
+
+        def stage(solution: Solution | None, prior: Prior, steps: int, gradients: bool) -> Solution:
+            return adjoint_broyden.minimize(
+                objective,
+                prior,
+                start if solution is None else solution.x,
+                max(1, round(steps * share)) if settings.iterations else 0,
+                gradients=gradients,
+                refresh=not chain_only,
+                correction=solution.correction if solution is not None and chain_only else None,
+                on_step=on_step,
+            )
+
+        solution = None if chain_only else stage(None, self.prior, 6, gradients=False)
+        solution = stage(solution, self.prior, 12 if chain_only else 6, gradients)
+        prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
+        return stage(solution, prior, 10, gradients), prior
+
+    def picture(self, photo: Photo, settled: Settled, camera: Camera, x: Tensor) -> Picture:
+        """The rig with controls `(K,)` as it stands in the part of the photo that the overlay shows."""
+        left, top, right, bottom = frame(photo, settled.landmarks[:, :2])
+        zoom = PANEL / max(right - left, bottom - top)
+        view = torch.tensor([[zoom, 0, -left * zoom], [0, zoom, -top * zoom]])
+        size = (round((bottom - top) * zoom), round((right - left) * zoom))
+        closer = Camera(camera.focal_px, camera.principal_point_px, view, size)
+        renderer = build_renderer(self.rig, closer, self.texture, samples=2)
+        behind = torch.tensor(BACKGROUND) / 255
+        renderer.background = srgb.decode(behind)
+        with torch.no_grad():
+            vertices = Deformer(self.rig)(x.float())
+            rgb = renderer(vertices)
+            fragments = renderer.fragments(vertices)
+        covered = torch.zeros(fragments.size)
+        covered.view(-1)[fragments.pixel] = 1
+        alpha = functional.avg_pool2d(covered, renderer.samples)[0][..., None]  # [H, W, 1]
+        straight = (rgb - (1 - alpha) * behind) / alpha.clamp(min=1e-3)
+        rgba = torch.cat([straight.clamp(0, 1), alpha], dim=-1)
+        photo_from_picture = torch.tensor([[1 / zoom, 0, left], [0, 1 / zoom, top]])
+        return Picture((rgba * 255).round().to(torch.uint8), photo_from_picture)
+
+    def _gaze(self, x: Tensor, joint: str) -> tuple[float, float]:
+        """(yaw, pitch) of an eye in the head, radians."""
+        expression = x[self.rig.controls.groups["expression"]]
+        drivers = self.rig.drivers[:, self.rig.joint_names.index(joint)].double()  # [E, 3]
+        turn = (expression @ drivers).tolist()
+        yaw, pitch, _ = yaw_pitch_roll((turn[0], turn[1], turn[2]))
+        return yaw, pitch
