@@ -17,5 +17,7 @@ def path(name: str) -> Path:
     folder = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
     file = folder / name
     if not file.is_file():
-        raise ChainRigError(f"The asset {name} is missing from {folder}: reinstall chainrig, or run scripts/build_assets.py.")
+        raise ChainRigError(
+            f"The asset {name} is missing from {folder}: reinstall chainrig, or run scripts/build_assets.py."
+        )
     return file

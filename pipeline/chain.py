@@ -31,7 +31,14 @@ def build_renderer(
 ) -> Renderer:
     """Layer 2 for a rig."""
     return Renderer(
-        rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle, texture, camera, light or Light.default(), samples=samples
+        rig.triangles,
+        rig.uv,
+        rig.uv_triangles,
+        rig.part_of_triangle,
+        texture,
+        camera,
+        light or Light.default(),
+        samples=samples,
     )
 
 
@@ -41,5 +48,3 @@ def build_stand_in(rig: Rig, camera: Camera) -> Pipeline:
     assert small.landmark_barycentric is not None
     own = copy.deepcopy(camera)  # the stand-in may move to another precision than the chain
     return Pipeline([Deformer(small), LandmarkEmbedding(small.triangles, small.landmark_barycentric, own)])
-
-

@@ -146,7 +146,11 @@ class FaceFitter:
         often cropped, so its width tells less of the lens than the face's size does.
         """
         known = self.config.camera.focal_px or photo.focal_px
-        focal = region.side.new_tensor(known) if known else focal_for_distance(region.side, self.config.camera.distance_m)
+        focal = (
+            region.side.new_tensor(known)
+            if known
+            else focal_for_distance(region.side, self.config.camera.distance_m)
+        )
         middle = torch.tensor([photo.width / 2, photo.height / 2])
         return Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
 

@@ -144,11 +144,14 @@ def relax_identity(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> P
 
 
 def identity_stiffness(rig: Rig, millimetres: float = 1.5) -> Tensor:
-    """(root mean square motion of the scored landmarks of control = 1 / `millimetres`)², at least 0.1: `(N,)` float64."""
+    """`(N,)` float64: (root mean square motion of control = 1 / `millimetres`)², at least 0.1.
+
+    The motion is that of the scored landmarks or of the whole mesh, whichever is larger: a skull that nobody sees should not
+    grow to fit a brow.
+    """
     small = rig.at_landmarks()
     assert small.landmark_barycentric is not None
     corners = small.identity_deltas.double()[:, small.triangles]  # [N, L, 3, 3]
-    moved = (small.landmark_barycentric.double()[..., None] * corners).sum(-2)[:, list(SCORED)]
-    return (moved.square().sum(-1).mean(-1) / (millimetres / 1000) ** 2).clamp(min=0.1)
-
-
+    landmarks = (small.landmark_barycentric.double()[..., None] * corners).sum(-2)[:, list(SCORED)]
+    square = [deltas.square().sum(-1).mean(-1) for deltas in (landmarks, rig.identity_deltas.double())]
+    return (torch.maximum(*square) / (millimetres / 1000) ** 2).clamp(min=0.1)

@@ -129,7 +129,9 @@ class Rig:
             ChainRigError: the rig has no landmark embedding.
         """
         if self.landmark_triangle is None:
-            raise ChainRigError("The rig has no landmark embedding: build one with scripts/build_embedding.py.")
+            raise ChainRigError(
+                "The rig has no landmark embedding: build one with scripts/build_embedding.py."
+            )
         corners = self.triangles[self.landmark_triangle]
         kept, triangles = corners.unique(return_inverse=True)
         return replace(

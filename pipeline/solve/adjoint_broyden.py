@@ -119,10 +119,14 @@ def minimize(
             break
         new_r, new_vjp = evaluate(x + d)
         new_value = 0.5 * new_r.square().sum() + prior.value(x + d)
-        scaled = hessian.diagonal() * d  # Broyden's update in the metric of the objective: controls differ in units
+        scaled = (
+            hessian.diagonal() * d
+        )  # Broyden's update in the metric of the objective: controls differ in units
         learnt = learnt + torch.outer(new_r - r - estimate @ d, scaled) / (scaled @ d).clamp(min=1e-30)
         gain = float((value - new_value) / predicted)
-        steps.append({"objective": float(new_value), "predicted": float(predicted), "damping": damping, "gain": gain})
+        steps.append(
+            {"objective": float(new_value), "predicted": float(predicted), "damping": damping, "gain": gain}
+        )
         if gain > 0:
             x, r, value, vjp, rejected = x + d, new_r, new_value, new_vjp, 0
             if refresh:

@@ -37,7 +37,9 @@ def solve_box_qp(hessian: Tensor, gradient: Tensor, low: Tensor, high: Tensor, r
         step[free] = 0
         if len(free):
             right = -(gradient + hessian @ step)[free]
-            step[free] = torch.cholesky_solve(right[:, None], torch.linalg.cholesky(hessian[free][:, free])).squeeze(-1)
+            step[free] = torch.cholesky_solve(
+                right[:, None], torch.linalg.cholesky(hessian[free][:, free])
+            ).squeeze(-1)
         slope = hessian @ step + gradient
         wanted = held.clone()
         wanted[(held == 0) & (step < low)] = -1
