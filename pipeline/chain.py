@@ -1,4 +1,4 @@
-"""The one place where the layers meet: controls → vertices → pixels → landmarks, and the stand-in without pixels."""
+"""The one place where the layers meet: controls → vertices → pixels → landmarks."""
 
 import copy
 
@@ -22,7 +22,7 @@ def build_chain(
     light: Light | None = None,
     samples: int = 2,
 ) -> Pipeline:
-    """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, 478, 3)` landmarks in pixels of the camera's view."""
+    """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, 478, 3)` landmarks in pixels of the view."""
     return Pipeline([Deformer(rig), build_renderer(rig, camera, texture, light, samples), detector])
 
 
@@ -43,7 +43,8 @@ def build_renderer(
 
 
 def build_stand_in(rig: Rig, camera: Camera) -> Pipeline:
-    """embed ∘ deform: what the chain would say if the detector saw the rig's own points. No pixels: under a millisecond."""
+    """embed ∘ deform: what the chain would say if the detector saw the rig's own points. No pixels: a
+    millisecond."""
     small = rig.at_landmarks()
     assert small.landmark_barycentric is not None
     own = copy.deepcopy(camera)  # the stand-in may move to another precision than the chain

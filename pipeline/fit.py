@@ -142,8 +142,8 @@ class FaceFitter:
     def camera(self, photo: Photo, region: Region) -> Camera:
         """The photo's camera, looking at the detector's region.
 
-        The focal length is the configured one, the EXIF's, or that of a camera at the configured distance: a portrait is
-        often cropped, so its width tells less of the lens than the face's size does.
+        The focal length is the configured one, the EXIF's, or that of a camera at the configured distance: a
+        portrait is often cropped, so its width tells less of the lens than the face's size does.
         """
         known = self.config.camera.focal_px or photo.focal_px
         focal = (

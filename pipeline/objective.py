@@ -103,9 +103,9 @@ class LandmarkObjective:
 def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     """The prior of a face about which nothing is known but that it is a face.
 
-    Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]. Identity is a Gaussian whose width is the
-    same in millimetres for every shape, so that a control that moves the whole face is held tighter than one that moves a
-    nostril. The pose is free.
+    Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]. Identity is a Gaussian whose
+    width is the same in millimetres for every shape, so that a control that moves the whole face is held
+    tighter than one that moves a nostril. The pose is free.
 
     Args:
         held: controls fixed at a value.
@@ -146,8 +146,8 @@ def relax_identity(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> P
 def identity_stiffness(rig: Rig, millimetres: float = 1.5) -> Tensor:
     """`(N,)` float64: (root mean square motion of control = 1 / `millimetres`)², at least 0.1.
 
-    The motion is that of the scored landmarks or of the whole mesh, whichever is larger: a skull that nobody sees should not
-    grow to fit a brow.
+    The motion is that of the scored landmarks or of the whole mesh, whichever is larger: a skull that nobody
+    sees should not grow to fit a brow.
     """
     small = rig.at_landmarks()
     assert small.landmark_barycentric is not None

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.layer import Layer
+from pipeline.render.camera import Camera
 
-# The 68 points of iBUG among the 478 (jaw 17, brows 10, nose 9, eyes 12, mouth 20). The jaw's 17 mean something else in
-# the two schemes: iBUG's slide along the visible contour.
+# The 68 points of iBUG among the 478 (jaw 17, brows 10, nose 9, eyes 12, mouth 20). The jaw's 17 mean
+# something else in the two schemes: iBUG's slide along the visible contour.
 IBUG68: Sequence[int] = (
     162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
     71, 63, 105, 66, 107, 336, 296, 334, 293, 301,
@@ -30,20 +31,23 @@ SCORED: Sequence[int] = tuple(i for i in range(468) if i not in FACE_OVAL)
 class LandmarkEmbedding(Layer):
     """X2 → X4 without pixels: landmark i is a fixed point of triangle i, projected.
 
-    `(*B, V, 3)` vertices in camera space → `(*B, L, 3)`: x, y in pixels of the camera's view; z in the same scale, 0 at the
-    landmarks' mean depth, smaller is nearer, as the detector counts it.
+    `(*B, V, 3)` vertices in camera space → `(*B, L, 3)`: x, y in pixels of the camera's view; z in the same
+    scale, 0 at the landmarks' mean depth, smaller is nearer, as the detector counts it.
 
     Args:
         corners: `(L, 3)` int64 vertices of each landmark's triangle.
         barycentric: `(L, 3)`.
-        camera: a module with `homogeneous(points)`.
+        camera: it projects, in pixels of its view.
     """
 
     name = "embed"
     input_axes = ("vertex", "xyz")
     output_axes = ("landmark", "xyz")
 
-    def __init__(self, corners: Tensor, barycentric: Tensor, camera: nn.Module) -> None:
+    corners: Tensor
+    barycentric: Tensor
+
+    def __init__(self, corners: Tensor, barycentric: Tensor, camera: Camera) -> None:
         super().__init__()
         self.register_buffer("corners", corners)
         self.register_buffer("barycentric", barycentric)

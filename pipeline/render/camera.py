@@ -87,7 +87,7 @@ def clip_from_pixels(homogeneous: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def focal_for_distance(side_px: Tensor, distance_m: float) -> Tensor:
-    """Focal length in px at which a face `distance_m` away fills a detector's region of `(*B,)` `side_px` pixels.
+    """Focal length in px at which a face `distance_m` away fills a region of `(*B,)` `side_px` pixels.
 
     The region is 1.5 × the landmarks' longer side, about a quarter of a metre on an adult.
     """

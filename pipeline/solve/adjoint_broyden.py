@@ -1,19 +1,20 @@
-"""Gauss–Newton with an estimate of the Jacobian: for residuals that are dear and rough, and whose Jacobian is dearer.
+"""Gauss–Newton with an estimate of the Jacobian: for residuals that are dear, rough, and dearer to derive.
 
     minimise f(x) = ½ ‖r(x)‖² + prior(x)   subject to   low ≤ x ≤ high
 
-A full Jacobian of the chain costs hundreds of passes, and as the detector has fine kinks, its slope at a point is not its slope over a
-step. So J̃ is an estimate, put together from what is cheap:
+A full Jacobian of the chain costs hundreds of passes, and as the detector has fine kinks, its slope at a
+point is not its slope over a step. So J̃ is an estimate, put together from what is cheap:
 
 - a stand-in: the exact Jacobian of a simpler model (the landmark embedding's), anew at every point;
-- secants: every evaluation tells how r really changed along the step d, so J̃ takes the rank-one update after which
-  J̃d = r(x+d) − r(x) (Broyden, "A class of methods for solving nonlinear simultaneous equations", 1965);
-- adjoints: one backward pass gives Jᵀr, so J̃ takes the rank-one update after which J̃ᵀr = Jᵀr. The step then descends along the
-  gradient of the true objective (Griewank and Walther, "On constrained optimization by adjoint based quasi-Newton
-  methods", 2002).
+- secants: every evaluation tells how r really changed along the step d, so J̃ takes the rank-one update after
+  which J̃d = r(x+d) − r(x) (Broyden, "A class of methods for solving nonlinear simultaneous equations",
+  1965);
+- adjoints: one backward pass gives Jᵀr, so J̃ takes the rank-one update after which J̃ᵀr = Jᵀr. The step then
+  descends along the gradient of the true objective (Griewank and Walther, "On constrained optimization by
+  adjoint based quasi-Newton methods", 2002).
 
-Each step solves (J̃ᵀJ̃ + P + λD) d = −(J̃ᵀr + ∇prior) over the box, with λ from the ratio of the true to the predicted
-decrease, as in Levenberg–Marquardt.
+Each step solves (J̃ᵀJ̃ + P + λD) d = −(J̃ᵀr + ∇prior) over the box, with λ from the ratio of the true to the
+predicted decrease, as in Levenberg–Marquardt.
 """
 
 from collections.abc import Callable
@@ -53,9 +54,10 @@ class Solution:
     Attributes:
         x: `(K,)`.
         residual: `(M,)` at x.
-        status: `converged`: no step promised a decrease worth an evaluation; `stalled`: promises were not kept three times
-            in a row; `max_iterations`.
-        correction: `(M, K)` what secants and adjoints taught about the Jacobian; a later stage may start from it.
+        status: `converged`: no step promised a decrease worth an evaluation; `stalled`: promises were not
+            kept three times in a row; `max_iterations`.
+        correction: `(M, K)` what secants and adjoints taught about the Jacobian; a later stage may start from
+            it.
         steps: one row an evaluation after the first: objective, predicted decrease, damping, accepted.
     """
 
@@ -81,12 +83,13 @@ def minimize(
 
     Args:
         prior: with the ranges of the controls.
-        iterations: steps at most, accepted or not; each costs one forward pass, and one more goes to the start.
+        iterations: steps at most, accepted or not; each costs a forward pass, and so does the start.
         gradients: whether accepted points are differentiated by a backward pass.
-        refresh: whether the stand-in is taken anew at every accepted point, or at the start only: then all that the
-            solver learns on the way comes from the chain itself.
+        refresh: whether the stand-in is taken anew at every accepted point, or at the start only: then all
+            that the solver learns on the way comes from the chain itself.
         correction: of an earlier stage's `Solution`.
-        tolerance: a step that promises to lower the objective by less than this part of it is not worth an evaluation.
+        tolerance: a step that promises to lower the objective by less than this part of it is not worth an
+            evaluation.
         on_step: called with the best residual after every evaluation.
     """
 
@@ -119,9 +122,8 @@ def minimize(
             break
         new_r, new_vjp = evaluate(x + d)
         new_value = 0.5 * new_r.square().sum() + prior.value(x + d)
-        scaled = (
-            hessian.diagonal() * d
-        )  # Broyden's update in the metric of the objective: controls differ in units
+        # Broyden's update in the metric of the objective: controls differ in units
+        scaled = hessian.diagonal() * d
         learnt = learnt + torch.outer(new_r - r - estimate @ d, scaled) / (scaled @ d).clamp(min=1e-30)
         gain = float((value - new_value) / predicted)
         steps.append(

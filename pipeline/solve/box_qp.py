@@ -2,11 +2,11 @@
 
     minimise ½ dᵀHd + gᵀd   subject to   low ≤ d ≤ high
 
-Every coordinate is free, or held at one of its bounds. All that break their condition trade places at once (free and
-outside the box: to the bound; held with a gradient that points inside: free). That ends after a few solves in practice; if the
-number of offenders stops falling, only the last one moves, which always ends
-(Júdice and Pires, "A block principal pivoting algorithm for large-scale strictly monotone linear complementarity
-problems", 1994).
+Every coordinate is free, or held at one of its bounds. All that break their condition trade places at once
+(free and outside the box: to the bound; held with a gradient that points inside: free). That ends after a few
+solves in practice; if the number of offenders stops falling, only the last one moves, which always ends
+(Júdice and Pires, "A block principal pivoting algorithm for large-scale strictly monotone linear
+complementarity problems", 1994).
 """
 
 import torch

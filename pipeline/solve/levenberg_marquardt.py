@@ -2,9 +2,9 @@
 
     minimise ½ ‖r(x)‖² + prior(x)   subject to   low ≤ x ≤ high
 
-Each step solves (JᵀJ + P + λ·diag(JᵀJ + P)) d = −(Jᵀr + ∇prior) over the box, and λ follows the ratio of the true to the
-predicted decrease (Moré, "The Levenberg–Marquardt algorithm: implementation and theory", 1978; Nielsen, "Damping
-parameter in Marquardt's method", 1999).
+Each step solves (JᵀJ + P + λ·diag(JᵀJ + P)) d = −(Jᵀr + ∇prior) over the box, and λ follows the ratio of the
+true to the predicted decrease (Moré, "The Levenberg–Marquardt algorithm: implementation and theory", 1978;
+Nielsen, "Damping parameter in Marquardt's method", 1999).
 """
 
 from collections.abc import Callable

@@ -10,7 +10,8 @@ from torch import Tensor
 class Prior:
     """½ Σ precision·(x − mean)² + Σ sparsity·x over the controls, inside their ranges.
 
-    The linear term is a Laplace density's on controls that cannot be negative: it switches off what the data do not ask for.
+    The linear term is a Laplace density's on controls that cannot be negative: it switches off what the data
+    do not ask for.
 
     Attributes:
         mean, precision, sparsity: `(K,)`; sparsity is 0 where a control may be negative.
@@ -36,6 +37,6 @@ class Prior:
         return torch.minimum(torch.maximum(x, self.low), self.high)
 
     def projected_gradient(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """The gradient without the components that push a control at its bound further out: zero at a minimum."""
+        """The gradient without the components that push a control at its bound out: zero at a minimum."""
         outward = ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
         return gradient.masked_fill(outward, 0)
