@@ -1,5 +1,35 @@
 """Tests run on one thread, so that their results do not depend on the machine's number of cores."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
 import torch
 
+from pipeline import assets
+
 torch.set_num_threads(1)
+
+
+class Fitted(NamedTuple):
+    """A fit of the example photo from the command line."""
+
+    folder: Path
+    stdout: str
+    document: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def example_fit(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """The example photo, fitted once with the default settings, into a path with spaces."""
+    folder = tmp_path_factory.mktemp("with spaces") / "my results"
+    photo = assets.path("example.png")
+    command = [sys.executable, "-m", "pipeline", "fit", str(photo), "--out", str(folder)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=one_thread)
+    assert done.returncode == 0, done.stderr
+    return Fitted(folder, done.stdout, json.loads((folder / "fit.json").read_text()))
