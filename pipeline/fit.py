@@ -198,22 +198,25 @@ class FaceFitter:
         chain_only, gradients = settings.derivatives == "chain", settings.derivatives != "embedding"
         share = settings.iterations / 22
 
-        def stage(solution: Solution | None, prior: Prior, steps: int, gradients: bool) -> Solution:
+        def stage(
+            solution: Solution | None, prior: Prior, first: int, last: int, gradients: bool
+        ) -> Solution:
+            """Steps `first` to `last` of 22, scaled to as many as there may be."""
             return adjoint_broyden.minimize(
                 objective,
                 prior,
                 start if solution is None else solution.x,
-                max(1, round(steps * share)) if settings.iterations else 0,
+                round(last * share) - round(first * share),
                 gradients=gradients,
                 refresh=not chain_only,
                 correction=solution.correction if solution is not None and chain_only else None,
                 on_step=on_step,
             )
 
-        solution = None if chain_only else stage(None, self.prior, 6, gradients=False)
-        solution = stage(solution, self.prior, 12 if chain_only else 6, gradients)
+        solution = None if chain_only else stage(None, self.prior, 0, 6, gradients=False)
+        solution = stage(solution, self.prior, 0 if chain_only else 6, 12, gradients)
         prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
-        return stage(solution, prior, 10, gradients), prior
+        return stage(solution, prior, 12, 22, gradients), prior
 
     def picture(self, photo: Photo, settled: Settled, camera: Camera, x: Tensor) -> Picture:
         """The rig with controls `(K,)` as it stands in the part of the photo that the overlay shows."""

@@ -45,8 +45,9 @@ def optimum(residual: Callable[[Tensor], Tensor], prior: Prior, start: Tensor) -
         return torch.cat([residual(x), weight * (x - prior.mean + pull)]).numpy()
 
     bounds = (prior.low.numpy()[free], prior.high.numpy()[free])
-    tight = {"ftol": 1e-15, "xtol": 1e-15, "gtol": 1e-15}
-    found = least_squares(residuals, start.numpy()[free], "3-point", bounds, method="dogbox", **tight)
+    found = least_squares(
+        residuals, start.numpy()[free], "3-point", bounds, method="dogbox", ftol=1e-15, xtol=1e-15, gtol=1e-15
+    )
     return full(found.x)
 
 
@@ -231,7 +232,7 @@ class Misled:
         return self.function(x)
 
     def residual_and_vjp(self, x: Tensor) -> tuple[Tensor, adjoint_broyden.Vjp]:
-        residual, pull = torch.func.vjp(self.function, x)
+        residual, pull, *_ = torch.func.vjp(self.function, x)
         self.forward += 1
         self.seen.append(x)
 
