@@ -1,11 +1,11 @@
 """What one evaluation of the chain costs, station by station, and what a whole fit costs.
 
-    python benchmarks/stations.py                   # prints the tables of docs/performance.md
+    python benchmarks/stations.py                   # prints the tables of docs/performance.md and README.md
     python benchmarks/stations.py --write           # and puts them there
     python benchmarks/stations.py --json out.json   # and the raw figures
 
-All runs on one thread and is measured in processor time, which other programs disturb least: on an idle machine, the
-clock shows the same. Stations are timed in turn, round after round; figures are medians.
+All runs on one thread and is measured in processor time, which other programs disturb least: on an idle
+machine, the clock shows the same. Stations are timed in turn, round after round; figures are medians.
 """
 
 import argparse
@@ -38,7 +38,8 @@ from pipeline.render.silhouette import edge_term
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 SETTINGS: dict[str, tuple[str | None, list[str]]] = {
     "default (hybrid)": (None, []),
     "derivatives: chain": (None, ["fit.derivatives=chain"]),
@@ -197,9 +198,11 @@ def setting_table(fits: dict[str, dict[str, Any]]) -> str:
 
 
 def write_between_markers(page: Path, name: str, text: str) -> None:
-    """Replaces what stands between <!-- name --> and <!-- /name --> in a Markdown file."""
-    pattern = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-    page.write_text(pattern.sub(lambda found: found[1] + text + found[2], page.read_text("utf-8")), "utf-8")
+    """Replaces what stands between <!-- name --> and <!-- /name --> in a Markdown file, if it has these."""
+    pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    page.write_text(
+        pattern.sub(lambda found: found[1] + text + "\n" + found[2], page.read_text("utf-8")), "utf-8"
+    )
 
 
 def main() -> None:
@@ -207,7 +210,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25, help="timings of each station")
     parser.add_argument("--fits", type=int, default=3, help="timings of the default fit")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures, too")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into the pages")
     choice = parser.parse_args()
     torch.set_num_threads(1)
 
@@ -231,8 +234,9 @@ def main() -> None:
     if choice.json:
         choice.json.write_text(json.dumps({"machine": machine, "stations": rows, "fits": fits}, indent=2))
     if choice.write:
-        for name, text in tables.items():
-            write_between_markers(PAGE, name, text)
+        for page in PAGES:
+            for name, text in tables.items():
+                write_between_markers(page, name, text)
 
 
 if __name__ == "__main__":
