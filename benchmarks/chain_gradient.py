@@ -2,11 +2,11 @@
 
     python benchmarks/chain_gradient.py [--json FILE] [--write]
 
-At the controls half-way through the fit of the example photo, the gradient of f̂ (the landmark term) over pose
-and expressions is compared with central differences of the chain supersampled 4×4. The chain is rough at small
-steps (the detector's kinks, samples crossing outlines) and curved at large ones, so the step of each control is
-chosen on the differences' own plateau: the two neighbouring steps that agree best, whatever backpropagation
-says.
+At the controls half-way through the fit of the example photo, the gradient of f̂ (the landmark term) over
+pose and expressions is compared with central differences of the chain supersampled 4×4. The chain is rough at
+small steps (the detector's kinks, samples crossing outlines) and curved at large ones, so the step of each
+control is chosen on the differences' own plateau: the two neighbouring steps that agree best, whatever
+backpropagation says.
 
 Gradients are scaled by what a control does in photographs: an expression by its range (1), rotations by
 0.5 rad, translations by 5 cm. `--write` keeps the controls for tests/test_chain_gradient.py.
