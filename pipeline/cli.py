@@ -105,10 +105,13 @@ def fit(
     require_writable(folder)
     picture = read_photo(photo)
 
+    import torch
+
     from pipeline.fit import FaceFitter
     from pipeline.result import FitFailure
     from pipeline.target.faces import find_faces
 
+    torch.set_num_threads(settings.fit.threads)
     faces = find_faces(picture.pixels)
     if not faces:
         raise ChainRigError(f"There is no face in {photo}: take one that shows a whole face from the front.")

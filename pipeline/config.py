@@ -36,6 +36,11 @@ class Fit(Section):
         ge=0,
         description="width of the smooth rectifier in the detector's backward pass; 0: exact",
     )
+    threads: int = Field(
+        default=1,
+        ge=1,
+        description="of torch: more than one gains little, stalls on busy machines, and rounds differently",
+    )
 
 
 class Camera(Section):
