@@ -55,7 +55,6 @@ class Camera(Section):
 
 
 class Render(Section):
-    size: int = Field(default=256, ge=32, le=1024, description="pixels a side of the detector's view")
     samples: int = Field(default=2, ge=1, le=8, description="samples a pixel, on each axis")
 
 
