@@ -433,7 +433,7 @@ def grid(cells: int, side: float) -> tuple[Tensor, Tensor, Tensor]:
 # Inside a surface
 
 
-def wall(size: int = 16, cells: int = 6, **options) -> tuple[Renderer, Tensor]:  # noqa: ANN003
+def wall(size: int = 16, cells: int = 6, **options) -> tuple[Renderer, Tensor]:
     """A bumpy wall that fills the view."""
     vertices, uv, triangles = grid(cells, 1.5)
     vertices = vertices + 0.18 / cells * random(*vertices.shape, seed=1) - torch.tensor([0, 0, 1.0])
@@ -489,7 +489,7 @@ def settings(renderer: Renderer) -> dict:
     return {name: getattr(renderer, name) for name in names.split()}
 
 
-def head_like(size: int = 256, rings: int = 72, **options) -> tuple[Renderer, Tensor]:  # noqa: ANN003
+def head_like(size: int = 256, rings: int = 72, **options) -> tuple[Renderer, Tensor]:
     """A bumpy ball against the dark, 70 % of the view across."""
     vertices, uv, triangles, uv_triangles = sphere(rings, rings)
     renderer = Renderer(
@@ -506,7 +506,7 @@ def head_like(size: int = 256, rings: int = 72, **options) -> tuple[Renderer, Te
     return renderer, vertices - torch.tensor([0.003, -0.002, 1.0], dtype=torch.float64)
 
 
-def two_balls(size: int = 128, **options) -> tuple[Renderer, Tensor, Tensor]:  # noqa: ANN003
+def two_balls(size: int = 128, **options) -> tuple[Renderer, Tensor, Tensor]:
     """A dark small ball, a part of its own, in front of a big one; and which vertices are the small one's."""
     big, uv, triangles, uv_triangles = sphere(40, 40)
     small = 0.3 * big + torch.tensor([0.02, 0.01, 0.11], dtype=torch.float64)
@@ -524,7 +524,7 @@ def two_balls(size: int = 128, **options) -> tuple[Renderer, Tensor, Tensor]:  #
     return renderer, vertices, torch.arange(len(vertices)) >= len(big)
 
 
-def cap_on_a_wall(size: int = 128, **options) -> tuple[Renderer, Tensor, Tensor]:  # noqa: ANN003
+def cap_on_a_wall(size: int = 128, **options) -> tuple[Renderer, Tensor, Tensor]:
     """A bright disc, 10 mm in front of a darker wall of the same part; and which vertices are the disc's."""
     plane, uv, triangles = grid(24, 0.5)
     disc, disc_uv, disc_triangles = grid(24, 0.1)

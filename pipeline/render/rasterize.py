@@ -146,7 +146,7 @@ def _(clip: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
 
 
 @_triangle_ids_cpu.register_vmap
-def _(info, in_dims, clip: Tensor, triangles: Tensor, height: int, width: int):  # noqa: ANN001, ANN202
+def _(info, in_dims, clip: Tensor, triangles: Tensor, height: int, width: int):
     clip = clip.movedim(in_dims[0], 0)
     ids = _triangle_ids_cpu(clip.flatten(0, 1), triangles, height, width)
     return ids.unflatten(0, clip.shape[:2]), 0
