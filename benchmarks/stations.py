@@ -33,7 +33,7 @@ from pipeline.layer import Pipeline
 from pipeline.outputs.folder import write_fit
 from pipeline.render.albedo import Albedo
 from pipeline.render.camera import Camera, clip_from_pixels
-from pipeline.render.rasterize import triangle_ids
+from pipeline.render.ids import triangle_ids
 from pipeline.render.silhouette import edge_term
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo

@@ -84,7 +84,7 @@ def _devices() -> list[Check]:
 
 def _numba() -> Check:
     try:
-        importlib.import_module("pipeline.render.rasterize")
+        importlib.import_module("pipeline.render.backends.cpu")
     except Exception as error:
         return Check("numba", False, lacking(error) or f"{type(error).__name__}: {error}", essential=True)
     return Check("numba", True, "CPU, the default", essential=True)

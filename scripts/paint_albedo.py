@@ -20,7 +20,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import KDTree
 
 from pipeline.render.albedo import MATERIALS
-from pipeline.render.rasterize import triangle_ids
+from pipeline.render.ids import triangle_ids
 
 SIZE = 1024
 FINE = 2  # painted this much finer along each side, then averaged

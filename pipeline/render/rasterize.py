@@ -1,173 +1,16 @@
 """Which triangle does a pixel see, and where on it?
 
-Only the first question (the triangle-id buffer) needs a backend; its answer is an integer and has no
-derivative. The second (perspective-correct barycentrics, and all that is interpolated with them) is plain
+Only the first question (the triangle-id buffer, `ids.py`) needs a backend; its answer is an integer and has
+no derivative. The second (perspective-correct barycentrics, and all that is interpolated with them) is plain
 torch: one code for every device and both modes of differentiation.
 """
 
-import math
 from dataclasses import dataclass
 
-import numba
-import numpy as np
 import torch
 from torch import Tensor
 
-SUBPIXEL_BITS = 8
-SUBPIXEL = 1 << SUBPIXEL_BITS  # vertices snap to 1/256 px, so that shared edges leave no gaps
-GUARD_PX = 1e6  # farther from the view than this a vertex is clamped: keeps the integer edge functions exact
-
-
-@numba.njit(cache=True)
-def _clip_near(corners: np.ndarray, polygon: np.ndarray) -> int:
-    """Sutherland–Hodgman against the near plane z ≥ −w; writes at most 4 corners and returns their number."""
-    count = 0
-    for i in range(3):
-        here, there = corners[i], corners[(i + 1) % 3]
-        inside_here = here[2] + here[3]
-        inside_there = there[2] + there[3]
-        if inside_here >= 0:
-            polygon[count] = here
-            count += 1
-        if (inside_here >= 0) != (inside_there >= 0):
-            t = inside_here / (inside_here - inside_there)
-            polygon[count] = here + t * (there - here)
-            count += 1
-    return count
-
-
-@numba.njit(cache=True)
-def _fill(
-    x0: int, y0: int, z0: float,
-    x1: int, y1: int, z1: float,
-    x2: int, y2: int, z2: float,
-    triangle: int, ids: np.ndarray, depth: np.ndarray,
-) -> None:  # fmt: skip
-    """Scan-converts one triangle given in snapped pixels (int64) with z/w: top-left rule, nearest wins."""
-    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-    if area == 0:
-        return
-    if area < 0:  # back faces are drawn too: the inside of the mouth and open meshes have two sides
-        x0, y0, z0, x2, y2, z2, area = x2, y2, z2, x0, y0, z0, -area
-    height, width = ids.shape
-    half = SUBPIXEL // 2
-    left = max(0, (min(x0, x1, x2) + half - 1) >> SUBPIXEL_BITS)  # the first centre not left of it
-    right = min(width - 1, (max(x0, x1, x2) - half) >> SUBPIXEL_BITS)
-    top = max(0, (min(y0, y1, y2) + half - 1) >> SUBPIXEL_BITS)
-    bottom = min(height - 1, (max(y0, y1, y2) - half) >> SUBPIXEL_BITS)
-    # Edge k runs from corner k+1 to corner k+2 and is ≥ 0 on the inner side; its step a pixel is an integer.
-    dx0, dy0, dx1, dy1, dx2, dy2 = x2 - x1, y2 - y1, x0 - x2, y0 - y2, x1 - x0, y1 - y0
-    # y points down: with positive area, a top edge runs right along dy == 0, a left edge runs up (dy < 0).
-    bias0 = 0 if dy0 < 0 or (dy0 == 0 and dx0 > 0) else 1
-    bias1 = 0 if dy1 < 0 or (dy1 == 0 and dx1 > 0) else 1
-    bias2 = 0 if dy2 < 0 or (dy2 == 0 and dx2 > 0) else 1
-    px = left * SUBPIXEL + half
-    inverse = 1.0 / area
-    for row in range(top, bottom + 1):
-        py = row * SUBPIXEL + half
-        e0 = dx0 * (py - y1) - dy0 * (px - x1)
-        e1 = dx1 * (py - y2) - dy1 * (px - x2)
-        e2 = dx2 * (py - y0) - dy2 * (px - x0)
-        for column in range(left, right + 1):
-            if e0 >= bias0 and e1 >= bias1 and e2 >= bias2:
-                at = (e0 * z0 + e1 * z1 + e2 * z2) * inverse  # z/w is affine on the screen
-                if at < depth[row, column]:
-                    depth[row, column] = at
-                    ids[row, column] = triangle
-            e0 -= dy0 * SUBPIXEL
-            e1 -= dy1 * SUBPIXEL
-            e2 -= dy2 * SUBPIXEL
-
-
-@numba.njit(cache=True)
-def _to_screen(corner: np.ndarray, width: int, height: int) -> tuple[int, int, float]:
-    """Snapped pixels and z/w of a corner in clip coordinates."""
-    sx = (corner[0] / corner[3] + 1) * 0.5 * width
-    sy = (1 - corner[1] / corner[3]) * 0.5 * height
-    x = math.floor(min(max(sx, -GUARD_PX), GUARD_PX) * SUBPIXEL + 0.5)
-    y = math.floor(min(max(sy, -GUARD_PX), GUARD_PX) * SUBPIXEL + 0.5)
-    return x, y, corner[2] / corner[3]
-
-
-@numba.njit(cache=True)
-def _all_to_screen(
-    clip: np.ndarray, width: int, height: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Which of the vertices (V, 4) are finite, which are in front of the near plane, and where these fall."""
-    count = len(clip)
-    finite, in_front = np.empty(count, np.bool_), np.empty(count, np.bool_)
-    x, y, z = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.float64)
-    for v in range(count):
-        corner = clip[v].astype(np.float64)
-        finite[v] = np.isfinite(corner).all()
-        in_front[v] = finite[v] and corner[2] + corner[3] >= 0 and corner[3] > 0
-        if in_front[v]:
-            x[v], y[v], z[v] = _to_screen(corner, width, height)
-    return finite, in_front, x, y, z
-
-
-@numba.njit(cache=True)
-def _rasterize(clip: np.ndarray, triangles: np.ndarray, ids: np.ndarray) -> None:
-    """Fills ids (B, H, W) for clip coordinates (B, V, 4); −1 where nothing is seen."""
-    batch, height, width = ids.shape
-    depth = np.empty((height, width), np.float64)
-    corners, polygon = np.empty((3, 4), np.float64), np.empty((4, 4), np.float64)
-    for item in range(batch):
-        picture = ids[item]
-        picture[:] = -1
-        depth[:] = np.inf
-        finite, in_front, x, y, z = _all_to_screen(clip[item], width, height)
-        for triangle in range(triangles.shape[0]):
-            a, b, c = int(triangles[triangle, 0]), int(triangles[triangle, 1]), int(triangles[triangle, 2])
-            if in_front[a] and in_front[b] and in_front[c]:
-                _fill(x[a], y[a], z[a], x[b], y[b], z[b], x[c], y[c], z[c], triangle, picture, depth)
-            elif finite[a] and finite[b] and finite[c]:  # a NaN vertex loses its own triangles only
-                corners[0], corners[1], corners[2] = clip[item, a], clip[item, b], clip[item, c]
-                x0, y0, z0 = x1, y1, z1 = 0, 0, 0.0
-                for k in range(_clip_near(corners, polygon)):
-                    x2, y2, z2 = _to_screen(polygon[k], width, height)
-                    if k == 0:
-                        x0, y0, z0 = x2, y2, z2
-                    if k >= 2:
-                        _fill(x0, y0, z0, x1, y1, z1, x2, y2, z2, triangle, picture, depth)
-                    x1, y1, z1 = x2, y2, z2
-
-
-@torch.library.custom_op("chainrig::triangle_ids", mutates_args=(), device_types="cpu")
-def _triangle_ids_cpu(clip: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
-    ids = torch.empty(clip.shape[0], height, width, dtype=torch.int64)
-    _rasterize(clip.contiguous().numpy(), triangles.contiguous().numpy(), ids.numpy())
-    return ids
-
-
-@_triangle_ids_cpu.register_fake
-def _(clip: Tensor, triangles: Tensor, height: int, width: int) -> Tensor:
-    return clip.new_empty((clip.shape[0], height, width), dtype=torch.int64)
-
-
-@_triangle_ids_cpu.register_vmap
-def _(info, in_dims, clip: Tensor, triangles: Tensor, height: int, width: int):
-    clip = clip.movedim(in_dims[0], 0)
-    ids = _triangle_ids_cpu(clip.flatten(0, 1), triangles, height, width)
-    return ids.unflatten(0, clip.shape[:2]), 0
-
-
-def triangle_ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
-    """The triangle that each pixel's centre sees.
-
-    Args:
-        clip: `(*B, V, 4)` OpenGL clip coordinates, float32 or float64.
-        triangles: `(F, 3)` int64 vertex indices, either winding.
-        size: (height, width) in pixels.
-
-    Returns:
-        `(*B, H, W)` int64, −1 where no triangle is seen. Coverage follows the top-left rule on vertices
-        snapped to 1/256 px; triangles are clipped at the near plane; where a vertex is not finite its
-        triangles are left out.
-    """
-    batch = clip.shape[:-2]
-    flat = clip.detach().reshape(math.prod(batch), *clip.shape[-2:])
-    return _triangle_ids_cpu(flat, triangles, *size).reshape(*batch, *size)
+from pipeline.render.ids import triangle_ids
 
 
 @dataclass(frozen=True)
@@ -231,7 +74,9 @@ def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
     return torch.where(flat[:, None], 1 / 3, weights)
 
 
-def rasterize(homogeneous: Tensor, clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Fragments:
+def rasterize(
+    homogeneous: Tensor, clip: Tensor, triangles: Tensor, size: tuple[int, int], backend: str = "auto"
+) -> Fragments:
     """Fragments of a batch of meshes.
 
     Args:
@@ -239,9 +84,10 @@ def rasterize(homogeneous: Tensor, clip: Tensor, triangles: Tensor, size: tuple[
         clip: `(B, V, 4)` the same points in clip coordinates.
         triangles: `(F, 3)` int64.
         size: (height, width) in pixels.
+        backend: who finds the triangle ids (`ids.BACKENDS`), or "auto".
     """
     height, width = size
-    ids = triangle_ids(clip, triangles, size)
+    ids = triangle_ids(clip, triangles, size, backend)
     item, row, column = (ids >= 0).nonzero().unbind(-1)
     pixel = (item * height + row) * width + column
     centre = torch.stack([column, row], dim=-1).to(homogeneous.dtype) + 0.5
