@@ -31,9 +31,10 @@ from pipeline.detect.facemesh import FaceMesh
 from pipeline.fit import FaceFitter
 from pipeline.layer import Pipeline
 from pipeline.outputs.folder import write_fit
-from pipeline.render.albedo import Albedo
 from pipeline.render.camera import Camera, clip_from_pixels
+from pipeline.render.head_texture import HeadTexture
 from pipeline.render.ids import triangle_ids
+from pipeline.render.material import Material
 from pipeline.render.silhouette import edge_term
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
@@ -60,20 +61,21 @@ def stations(rounds: int) -> dict[str, Milliseconds]:
     """Median milliseconds of each station: forward, forward recording for gradients, backward."""
     rig = Rig.load()
     camera = Camera(torch.tensor(1000.0), torch.tensor([128.0, 118.0]))  # the head fills the detector's view
-    texture = Albedo.load()()
+    material = Material(HeadTexture.load()())
     deform = Deformer(rig)
-    render = build_renderer(rig, camera, texture)
+    render = build_renderer(rig, camera, material)
     detect = FaceMesh.load(smoothing=Config().fit.detector_smoothing)
     x1 = rig.controls.pack({"headTranslationZ": -1.0, "jawOpen": 0.2})
     with torch.no_grad():
         _, x2, x3, _ = Pipeline([deform, render, detect]).stations(x1)
-    pixels = camera.homogeneous(x2) * x2.new_tensor([render.samples, render.samples, 1])
-    clip = clip_from_pixels(pixels, render.sampled_size)[None]
+    pixels = render.homogeneous(x2)
+    size = (camera.size[0] * render.samples, camera.size[1] * render.samples)
+    clip = clip_from_pixels(pixels, size)[None]
     fragments = render.fragments(x2)
     color, nothing = torch.rand(len(fragments.pixel), 3), render.background
 
     def ids() -> Tensor:
-        return triangle_ids(clip, rig.triangles, render.sampled_size)
+        return triangle_ids(clip, rig.triangles, size)
 
     def outlines(homogeneous: Tensor) -> Tensor:
         return edge_term(fragments, homogeneous, rig.part_of_triangle, color, nothing)[1]

@@ -4,17 +4,18 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.layer import Pipeline
-from pipeline.render.albedo import Albedo
 from pipeline.render.camera import Camera
+from pipeline.render.head_texture import HeadTexture
 from pipeline.render.lighting import Light
+from pipeline.render.material import Material
 from pipeline.render.renderer import Renderer
+from pipeline.render.surface import Surface
 
 rig = Rig.load()
 camera = Camera(focal_px=torch.tensor(1000.0), principal_point_px=torch.tensor([128.0, 118.0]))
 deform = Deformer(rig)
-render = Renderer(
-    rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle, Albedo.load()(), camera, Light.default()
-)
+surface = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle)
+render = Renderer(surface, Material(HeadTexture.load()()), camera, Light.default())
 detect = FaceMesh.load(smoothing=0.3)
 chain = Pipeline([deform, render, detect])  # f3 ∘ f2 ∘ f1
 

@@ -1,8 +1,7 @@
 """The one place where the layers meet: controls → vertices → pixels → landmarks."""
 
 import copy
-
-from torch import Tensor
+from typing import Any
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
@@ -11,35 +10,29 @@ from pipeline.detect.facemesh import FaceMesh
 from pipeline.layer import Pipeline
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
+from pipeline.render.material import Material
 from pipeline.render.renderer import Renderer
+from pipeline.render.surface import Surface
 
 
 def build_chain(
     rig: Rig,
     camera: Camera,
     detector: FaceMesh,
-    texture: Tensor,
+    material: Material,
     light: Light | None = None,
-    samples: int = 2,
+    **render: Any,
 ) -> Pipeline:
     """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, 478, 3)` landmarks in pixels of the view."""
-    return Pipeline([Deformer(rig), build_renderer(rig, camera, texture, light, samples), detector])
+    return Pipeline([Deformer(rig), build_renderer(rig, camera, material, light, **render), detector])
 
 
 def build_renderer(
-    rig: Rig, camera: Camera, texture: Tensor, light: Light | None = None, samples: int = 2
+    rig: Rig, camera: Camera, material: Material, light: Light | None = None, **render: Any
 ) -> Renderer:
-    """Layer 2 for a rig."""
-    return Renderer(
-        rig.triangles,
-        rig.uv,
-        rig.uv_triangles,
-        rig.part_of_triangle,
-        texture,
-        camera,
-        light or Light.default(),
-        samples=samples,
-    )
+    """Layer 2 for a rig; `render` are further arguments of `Renderer`."""
+    surface = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle)
+    return Renderer(surface, material, camera, light or Light.default(), **render)
 
 
 def build_stand_in(rig: Rig, camera: Camera) -> Pipeline:

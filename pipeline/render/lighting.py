@@ -1,59 +1,85 @@
-"""Light on a diffuse surface, and the normals it needs."""
+"""What light falls on a surface: from all around, and from one direction."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Of the real spherical harmonics 1 | y, z, x | xy, yz, 3z² − 1, xz, x² − y² on the unit sphere.
+_NORM = [
+    0.5 * math.sqrt(1 / math.pi),
+    *3 * [0.5 * math.sqrt(3 / math.pi)],
+    *2 * [0.5 * math.sqrt(15 / math.pi)],
+    0.25 * math.sqrt(5 / math.pi),
+    0.5 * math.sqrt(15 / math.pi),
+    0.25 * math.sqrt(15 / math.pi),
+]
+# A cosine lobe around the normal keeps these shares of each band, over π.
+_COSINE = [1.0, *3 * [2 / 3], *5 * [1 / 4]]
 
-def vertex_normals(vertices: Tensor, triangles: Tensor) -> Tensor:
-    """Unit normals, the mean of the neighbouring faces' weighted by area.
 
-    Args:
-        vertices: `(*B, V, 3)`.
-        triangles: `(F, 3)` int64, counter-clockwise from outside.
-
-    Returns:
-        `(*B, V, 3)`; zero where a vertex has no face with area. Faces with a corner that is not finite
-        do not count.
-    """
-    a, b, c = (vertices.index_select(-2, triangles[:, i]) for i in range(3))
-    face = torch.linalg.cross(b - a, c - a).nan_to_num(0, 0, 0)
-    normal = torch.zeros_like(vertices)
-    for i in range(3):
-        normal = normal.index_add(-2, triangles[:, i], face)
-    return functional.normalize(normal, dim=-1, eps=1e-20)
+def harmonics_basis(directions: Tensor) -> Tensor:
+    """Real spherical harmonics Y_lm up to second order: unit `(*N, 3)` → `(*N, 9)`."""
+    x, y, z = directions.unbind(-1)
+    one = torch.ones_like(x)
+    basis = torch.stack([one, y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], dim=-1)
+    return basis * basis.new_tensor(_NORM)
 
 
 class Light(nn.Module):
-    """Ambient and one directional light: parameters C2.
+    """Ambient, one directional and second-order spherical-harmonic light: parameters C2, all linear RGB.
 
-    The directional part is wrapped around the terminator, ((1 + n·l)/2)², as light that scatters in skin is,
-    and is smooth where Lambert's max(n·l, 0) has a kink (Mitchell, McTaggart and Green, "Shading in Valve's
-    Source Engine", 2006).
+    A white Lambertian surface of normal n sends out, per unit of π, `environment(n) + directional · max(n·l, 0)`;
+    `ambient` is the radiance of a uniform environment and `harmonics` are the coefficients of one that varies
+    (Ramamoorthi and Hanrahan, "An efficient representation for irradiance environment maps", 2001, eq. 7).
 
     Args:
-        ambient: `(*B, 3)` linear RGB.
-        directional: `(*B, 3)` linear RGB.
+        ambient: `(*B, 3)`.
+        directional: `(*B, 3)`.
         direction: `(*B, 3)` from the surface to the light, in camera space; any length.
+        harmonics: `(*B, 9, 3)` in the order of `harmonics_basis`; zero if omitted.
     """
 
     ambient: Tensor
     directional: Tensor
     direction: Tensor
+    harmonics: Tensor
 
-    def __init__(self, ambient: Tensor, directional: Tensor, direction: Tensor) -> None:
+    def __init__(
+        self, ambient: Tensor, directional: Tensor, direction: Tensor, harmonics: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("ambient", ambient)
         self.register_buffer("directional", directional)
         self.register_buffer("direction", direction)
+        self.register_buffer("harmonics", ambient.new_zeros(9, 3) if harmonics is None else harmonics)
 
     @classmethod
     def default(cls) -> "Light":
         """A soft key light from above the camera."""
-        return cls(torch.full((3,), 0.35), torch.full((3,), 0.85), torch.tensor([0.15, 0.45, 1.0]))
+        return cls(torch.full((3,), 0.35), torch.full((3,), 0.85 / 0.75), torch.tensor([0.15, 0.45, 1.0]))
 
-    def forward(self, normals: Tensor) -> Tensor:
-        """Irradiance `(*B, P, 3)` on surfaces with unit normals `(*B, P, 3)`."""
-        direction = functional.normalize(self.direction, dim=-1)
-        wrapped = 0.5 + 0.5 * (normals * direction[..., None, :]).sum(-1, keepdim=True)
-        return self.ambient[..., None, :] + self.directional[..., None, :] * wrapped * wrapped
+    def towards(self) -> Tensor:
+        """Unit `(*B, 3)` from the surface to the directional light."""
+        return functional.normalize(self.direction, dim=-1)
+
+    def environment(self, normals: Tensor, item: Tensor) -> Tensor:
+        """Irradiance over π of ambient and harmonics on `(P, 3)` unit normals in pictures `item` `(P,)`: `(P, 3)`."""
+        basis = harmonics_basis(normals) * normals.new_tensor(_COSINE)
+        if self.harmonics.dim() == 2:
+            around = basis @ self.harmonics
+        else:
+            around = (basis.unsqueeze(1) @ of_item(self.harmonics, 2, item)).squeeze(1)
+        return of_item(self.ambient, 1, item) + around
+
+
+def of_item(parameter: Tensor, dims: int, item: Tensor) -> Tensor:
+    """A parameter `(*B, …)` with `dims` dimensions of its own, as each fragment's picture has it: `(P, …)`.
+
+    `(1, …)` where all pictures share it.
+    """
+    if parameter.dim() == dims:
+        return parameter.unsqueeze(0)
+    own = parameter.shape[parameter.dim() - dims :]
+    return parameter.reshape(-1, *own).index_select(0, item)

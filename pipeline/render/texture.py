@@ -1,4 +1,4 @@
-"""Bilinear look-up in a mipmapped texture, by gathering texels, so that it differentiates in both modes."""
+"""Trilinear look-up in a mipmapped texture, by gathering texels, so that it differentiates in both modes."""
 
 import torch
 from torch import Tensor
@@ -18,12 +18,7 @@ class Mipmaps:
     """
 
     def __init__(self, texture: Tensor) -> None:
-        height, width = texture.shape[:2]
-        if height < 1 or width < 1 or height & (height - 1) or width & (width - 1):
-            raise ChainRigError(
-                f"A texture of {width} x {height} texels cannot be halved down to one: resize it, "
-                "so that each side is a power of two (256, 512, 1024, …)."
-            )
+        self.require(texture, channels=texture.shape[-1])
         self.texture = texture
         levels = [texture.movedim(-1, 0)[None]]
         while min(levels[-1].shape[-2:]) > 1:
@@ -34,17 +29,38 @@ class Mipmaps:
         count = self.sizes.prod(-1)
         self.starts = count.cumsum(0) - count
 
+    @staticmethod
+    def require(texture: Tensor, channels: int) -> None:
+        """Raises ChainRigError where a texture has not `channels` channels, or cannot be halved down to one texel."""
+        if texture.dim() != 3 or texture.shape[2] != channels:
+            raise ChainRigError(
+                f"A texture of {channels} channels has the shape (height, width, {channels}), "
+                f"not {tuple(texture.shape)}."
+            )
+        height, width = texture.shape[:2]
+        if height < 1 or width < 1 or height & (height - 1) or width & (width - 1):
+            raise ChainRigError(
+                f"A texture of {width} x {height} texels cannot be halved down to one: resize it, "
+                "so that each side is a power of two (256, 512, 1024, …)."
+            )
+
     def sample(self, uv: Tensor, level: Tensor) -> Tensor:
-        """Colours at texture coordinates.
+        """Colours at texture coordinates, between the two nearest levels (Williams, "Pyramidal parametrics", 1983).
 
         Args:
             uv: `(P, 2)` in [0, 1], v up; beyond that the border repeats.
-            level: `(P,)` int64: 0 is the texture, each further level half of it.
+            level: `(P,)`: 0 is the texture, each further level half of it; beyond the coarsest that one.
 
         Returns:
-            `(P, C)`; differentiable in `uv` and in the texture.
+            `(P, C)`; differentiable in `uv`, in `level` and in the texture.
         """
-        level = level.clamp(0, len(self.starts) - 1)
+        level = level.clamp(0, len(self.starts) - 1).to(uv.dtype)
+        fine = level.detach().floor().to(torch.int64)
+        coarse = (fine + 1).clamp(max=len(self.starts) - 1)
+        return torch.lerp(self._bilinear(uv, fine), self._bilinear(uv, coarse), (level - fine)[:, None])
+
+    def _bilinear(self, uv: Tensor, level: Tensor) -> Tensor:
+        """Colours `(P, C)` of single levels, `(P,)` int64."""
         size = self.sizes.to(uv.dtype).index_select(0, level)
         u, v = uv.unbind(-1)
         at = torch.stack([u, 1 - v], dim=-1) * size - 0.5  # in texels, whose centres are integers
@@ -62,9 +78,12 @@ class Mipmaps:
 
 
 def level_of_detail(texels_per_pixel: Tensor) -> Tensor:
-    """The mip level at which a texel is about a pixel: areas' ratio (texels² per pixel²) → int64, same shape.
+    """The mip level at which a texel is about a pixel: texels² per pixel² → levels ≥ 0, same shape.
 
-    The finest level where the ratio is not a number (a triangle that crosses the camera's plane).
+    The finest level where the ratio is not a number (a triangle that crosses the camera's plane). Differentiable: a
+    surface that comes nearer turns sharper.
     """
-    ratio = texels_per_pixel.nan_to_num(1.0).clamp(min=1e-12)
-    return (0.5 * ratio.log2()).round().clamp(min=0).to(torch.int64)
+    ratio = texels_per_pixel.nan_to_num(1.0, 1.0, 1.0).clamp(
+        min=1.0
+    )  # half its binary logarithm is at least 0
+    return 0.5 * ratio.log2()

@@ -1,0 +1,49 @@
+"""From samples to pixels: a box filter, and the derivative of what moving outlines sweep over."""
+
+import torch
+from torch import Tensor
+
+from pipeline.render.rasterize import Fragments
+from pipeline.render.silhouette import edge_term
+
+
+def composite(
+    fragments: Fragments,
+    homogeneous: Tensor,
+    part_of_triangle: Tensor,
+    color: Tensor,
+    background: Tensor,
+    samples: int = 1,
+    outlines: bool = True,
+) -> Tensor:
+    """Pictures of the means of samples × samples blocks.
+
+    Args:
+        fragments: what the samples of B pictures see.
+        homogeneous: `(B, V, 3)` homogeneous coordinates on the grid of samples.
+        part_of_triangle: `(F,)` int64.
+        color: `(P, C)` of the fragments.
+        background: `(C,)` where nothing is seen.
+        samples: per pixel along each side.
+        outlines: whether moving outlines carry derivatives to `homogeneous`.
+
+    Returns:
+        `(B, H, W, C)`; differentiable in `homogeneous`, `color` and `background`.
+    """
+    count, height, width = fragments.size
+    size = (count, height // samples, width // samples)
+    picture = color.new_zeros(size[0] * size[1] * size[2], color.shape[1])
+    picture = picture.index_add(0, _pixel(fragments.pixel, width, samples), color - background)
+    if outlines:
+        sample, zero = edge_term(fragments, homogeneous, part_of_triangle, color, background)
+        picture = picture.index_add(0, _pixel(sample, width, samples), zero)
+    return (background + picture / samples**2).view(*size, color.shape[1])
+
+
+def _pixel(sample: Tensor, width: int, samples: int) -> Tensor:
+    """Flat indices of the pixels of samples, given by their flat indices in rows of `width`."""
+    if samples == 1:
+        return sample
+    row = torch.div(sample, width, rounding_mode="floor")  # of all pictures, each of whole blocks of rows
+    down, across = (torch.div(x, samples, rounding_mode="floor") for x in (row, sample - row * width))
+    return down * (width // samples) + across
