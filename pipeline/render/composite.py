@@ -33,14 +33,14 @@ def composite(
     count, height, width = fragments.size
     size = (count, height // samples, width // samples)
     picture = color.new_zeros(size[0] * size[1] * size[2], color.shape[1])
-    picture = picture.index_add(0, _pixel(fragments.pixel, width, samples), color - background)
+    picture = picture.index_add(0, pixel_of_sample(fragments.pixel, width, samples), color - background)
     if outlines:
         sample, zero = edge_term(fragments, homogeneous, part_of_triangle, color, background)
-        picture = picture.index_add(0, _pixel(sample, width, samples), zero)
+        picture = picture.index_add(0, pixel_of_sample(sample, width, samples), zero)
     return (background + picture / samples**2).view(*size, color.shape[1])
 
 
-def _pixel(sample: Tensor, width: int, samples: int) -> Tensor:
+def pixel_of_sample(sample: Tensor, width: int, samples: int) -> Tensor:
     """Flat indices of the pixels of samples, given by their flat indices in rows of `width`."""
     if samples == 1:
         return sample
