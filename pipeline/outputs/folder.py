@@ -1,4 +1,4 @@
-"""The folder of one fit: overlay.png, controls.csv, fit.json and the configuration that made them."""
+"""Writing into a folder; that of a fit has overlay.png, controls.csv, fit.json and the configuration."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def write_fit(result: FitResult, face_index: int, config: Config, folder: Path) 
     """
     image = BytesIO()
     overlay(result).save(image, "PNG")
-    return _write(
+    return write_files(
         folder,
         {
             "overlay.png": image.getvalue(),
@@ -55,10 +55,15 @@ def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Pa
     with _told(folder):
         for name in ("overlay.png", "controls.csv", "config.yaml"):
             (folder / name).unlink(missing_ok=True)
-    return _write(folder, {"fit.json": fit_json(failure, face_index).encode()})
+    return write_files(folder, {"fit.json": fit_json(failure, face_index).encode()})
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    """Writes files, each at once and whole, and returns their paths.
+
+    Raises:
+        ChainRigError: the folder cannot be made or written to.
+    """
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
