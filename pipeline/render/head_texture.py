@@ -115,10 +115,15 @@ class HeadTexture(nn.Module):
 
     def forward(self) -> Tensor:
         """(H, W, 4) linear RGB and roughness, for a `Material`; differentiable in `colours` and `roughness`."""
-        skin = self.colours[REGIONS.index("skin")]
-        tinted = torch.tensor([name in _TINTS for name in REGIONS], device=skin.device)
-        colours = torch.where(tinted[:, None], self.colours * skin, self.colours)
+        colours = mixed_with_skin(self.colours)
         shares = self.weights.flatten(1).to(colours.dtype).mT / 255  # [HW, M]
         detail = self.detail.flatten().to(colours.dtype)[:, None] / 160
         mixed = torch.cat([shares @ colours * detail, shares @ self.roughness[:, None].to(shares.dtype)], dim=-1)
         return mixed.unflatten(0, self.detail.shape)
+
+
+def mixed_with_skin(colours: Tensor) -> Tensor:
+    """Linear RGB `(M, 3)` of the regions, those that are tints of the skin multiplied by it."""
+    skin = colours[REGIONS.index("skin")]
+    tinted = torch.tensor([name in _TINTS for name in REGIONS], device=colours.device)
+    return torch.where(tinted[:, None], colours * skin, colours)
