@@ -4,18 +4,56 @@ Every backend is a module of `pipeline.render.backends` with one function,
 
     ids(clip (B, V, 4), triangles (F, 3), size (height, width)) → (B, H, W) int64, −1 where nothing is seen,
 
-for OpenGL clip coordinates (x right, y up, near plane z = −w), row 0 at the top, pixel centres at +0.5.
-Triangles are seen from both sides and clipped at the near plane; those without area on the screen, or with a
-vertex that is not finite, are not seen.
+for OpenGL clip coordinates (x right, y up, near plane z = −w), row 0 at the top, pixel centres at +0.5, and
+nothing of size 0. Triangles are seen from both sides and clipped at the near plane; those without area on the
+screen, or with a vertex that is not finite, are not seen. Backends agree up to what snapping makes of edges.
 """
 
 import importlib
 import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
-BACKENDS = ("cpu",)
+from pipeline.errors import ChainRigError
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What there is to know of a backend before it is imported.
+
+    Attributes:
+        package: the Python package it needs.
+        install: how to get that package.
+        licence: of that package; our part is free.
+        verified: the types of device on which it has been run.
+        cuda_only: whether it takes no mesh on the CPU.
+    """
+
+    package: str
+    install: str
+    licence: str
+    verified: tuple[str, ...]
+    cuda_only: bool = False
+
+
+BACKENDS = {
+    "cpu": Backend("numba", "install chainrig again", "BSD licence", ("cpu",)),
+    "triton": Backend("triton", "it comes with torch's CUDA builds for Linux", "MIT licence", (), True),
+    "pytorch3d": Backend("pytorch3d", "build it as docs/rasterizers.md says", "BSD licence", ("cpu",)),
+    "nvdiffrast": Backend(
+        "nvdiffrast",
+        "pip install 'chainrig[nvdiffrast]'",
+        "NVIDIA's research licence, not for commercial use",
+        (),
+        True,
+    ),
+}
+_ON_CUDA = ("triton", "pytorch3d", "nvdiffrast")  # the order of choice; without them, cpu
 
 
 def triangle_ids(clip: Tensor, triangles: Tensor, size: tuple[int, int], backend: str = "auto") -> Tensor:
@@ -23,26 +61,72 @@ def triangle_ids(clip: Tensor, triangles: Tensor, size: tuple[int, int], backend
 
     Args:
         clip: `(*B, V, 4)` OpenGL clip coordinates, float32 or float64.
-        triangles: `(F, 3)` int64 vertex indices, either winding.
+        triangles: `(F, 3)` int64 vertex indices, either winding, on the same device.
         size: (height, width) in pixels.
-        backend: one of `BACKENDS`, or "auto": the one for the device of `clip`.
+        backend: one of `BACKENDS`, or "auto": the best that is there for the device of `clip`.
 
     Returns:
         `(*B, H, W)` int64, −1 where no triangle is seen. Coverage follows the top-left rule on snapped
         vertices; triangles are clipped at the near plane; where a vertex is not finite its triangles are
         left out.
+
+    Raises:
+        ChainRigError: the backend does not exist, or does not run here.
     """
-    if backend == "auto":
-        backend = "cpu"
+    device = clip.device.type
+    name = choose(device) if backend == "auto" else backend
+    find(name, device)  # complains before any transform of functions has begun
     batch = clip.shape[:-2]
     flat = clip.detach().reshape(math.prod(batch), *clip.shape[-2:])
-    return _triangle_ids(flat, triangles, *size, backend).reshape(*batch, *size)
+    return _triangle_ids(flat, triangles, *size, name).reshape(*batch, *size)
+
+
+@cache
+def choose(device: str) -> str:
+    """What "auto" means for a type of device: cpu, but on a GPU the first that loads of triton (ours),
+    pytorch3d and nvdiffrast."""
+    candidates = _ON_CUDA if device == "cuda" else ()
+    return next((name for name in candidates if obstacle(name, device) is None), "cpu")
+
+
+def obstacle(name: str, device: str) -> str | None:
+    """Why a backend cannot take meshes on a type of device, in one sentence; None where it can."""
+    try:
+        find(name, device)
+    except ChainRigError as error:
+        return str(error)
+    return None
+
+
+@cache
+def find(name: str, device: str) -> Callable[[Tensor, Tensor, tuple[int, int]], Tensor]:
+    """The function `ids` of a backend for a type of device; ChainRigError if it cannot run."""
+    if name not in BACKENDS:
+        raise ChainRigError(f"There is no rasterizer {name!r}: choose auto, {', '.join(BACKENDS)}.")
+    backend = BACKENDS[name]
+    interpreted = name == "triton" and os.environ.get("TRITON_INTERPRET") == "1"  # its debugger, on the CPU
+    if backend.cuda_only and device != "cuda" and not interpreted:
+        raise ChainRigError(
+            f"The rasterizer {name} needs a CUDA GPU, and this mesh is on the {device}: choose auto or cpu."
+        )
+    try:
+        return importlib.import_module(f"pipeline.render.backends.{name}").ids
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != backend.package:
+            raise ChainRigError(f"The rasterizer {name} does not load: {error}.") from error
+        raise ChainRigError(
+            f"The rasterizer {name} needs the Python package {backend.package}: {backend.install}."
+        ) from error
+    except Exception as error:  # compiled for another torch, no folder for numba's cache, …
+        reason = " ".join(str(error).split())
+        raise ChainRigError(f"The rasterizer {name} does not load: {reason}") from error
 
 
 @torch.library.custom_op("chainrig::triangle_ids", mutates_args=())
 def _triangle_ids(clip: Tensor, triangles: Tensor, height: int, width: int, backend: str) -> Tensor:
-    module = importlib.import_module(f"pipeline.render.backends.{backend}")
-    return module.ids(clip, triangles, (height, width))
+    if 0 in (clip.shape[0], clip.shape[1], len(triangles), height, width):
+        return clip.new_full((clip.shape[0], height, width), -1, dtype=torch.int64)
+    return find(backend, clip.device.type)(clip, triangles, (height, width))
 
 
 @_triangle_ids.register_fake

@@ -13,21 +13,36 @@ GUARD_PX = 1e6  # farther from the view than this a vertex is clamped: keeps the
 
 
 @numba.njit(cache=True)
+def _cut(inside: np.ndarray, outside: np.ndarray, at: np.ndarray) -> None:
+    """Where an edge meets the near plane; always seen from the same end, so that neighbours agree."""
+    depth = inside[2] + inside[3]
+    at[:] = inside + depth / (depth - (outside[2] + outside[3])) * (outside - inside)
+
+
+@numba.njit(cache=True)
 def _clip_near(corners: np.ndarray, polygon: np.ndarray) -> int:
-    """Sutherland–Hodgman against the near plane z ≥ −w; writes at most 4 corners and returns their number."""
-    count = 0
-    for i in range(3):
-        here, there = corners[i], corners[(i + 1) % 3]
-        inside_here = here[2] + here[3]
-        inside_there = there[2] + there[3]
-        if inside_here >= 0:
-            polygon[count] = here
-            count += 1
-        if (inside_here >= 0) != (inside_there >= 0):
-            t = inside_here / (inside_here - inside_there)
-            polygon[count] = here + t * (there - here)
-            count += 1
-    return count
+    """Clips a triangle (3, 4) at the near plane z = −w; writes at most 4 corners and returns their number."""
+    depth = corners[:, 2] + corners[:, 3]
+    inside0, inside1, inside2 = depth[0] >= 0, depth[1] >= 0, depth[2] >= 0
+    count = int(inside0) + int(inside1) + int(inside2)
+    # Turned so that the corners in front come first.
+    if count == 2:
+        first = 0 if not inside2 else 1 if not inside0 else 2
+    else:
+        first = 0 if inside0 else 1 if inside1 else 2
+    a, b, c = corners[first], corners[(first + 1) % 3], corners[(first + 2) % 3]
+    polygon[0], polygon[1], polygon[2] = a, b, c
+    if count == 2:
+        _cut(b, c, polygon[2])
+        _cut(a, c, polygon[3])
+    elif count == 1:
+        _cut(a, b, polygon[1])
+        _cut(a, c, polygon[2])
+    number = (0, 3, 4, 3)[count]
+    for k in range(number):
+        if polygon[k, 3] <= 0:  # behind the camera, whatever the near plane says
+            return 0
+    return number
 
 
 @numba.njit(cache=True)
@@ -128,8 +143,8 @@ def _rasterize(clip: np.ndarray, triangles: np.ndarray, ids: np.ndarray) -> None
 
 
 def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
-    """`(B, H, W)` int64: the interface of `pipeline.render.ids`. Coverage is exact on vertices snapped to
-    1/256 px; of equally near triangles the first wins."""
+    """`(B, H, W)` int64: the interface of `pipeline.render.ids`. Vertices snap to 1/256 px; of equally near
+    triangles the first wins. What lies on a GPU is fetched, and the answer is taken back."""
     found = torch.empty(clip.shape[0], *size, dtype=torch.int64)
-    _rasterize(clip.contiguous().numpy(), triangles.contiguous().numpy(), found.numpy())
-    return found
+    _rasterize(clip.cpu().contiguous().numpy(), triangles.cpu().contiguous().numpy(), found.numpy())
+    return found.to(clip.device)
