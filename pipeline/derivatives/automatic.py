@@ -80,20 +80,24 @@ def jacobian(
     batch, m, n = batch_shape(layer, x), m.to(x.device), n.to(x.device)
     if (mode or ("columns" if len(n) <= len(m) else "rows")) == "columns":
         parts = [  # a chunk's outputs are thinned out before the next chunk: only the part is ever held
-            push(layer, x, units(x, batch, some), chunk).reshape(len(some), *batch, -1).index_select(-1, m)
+            _flat(push(layer, x, units(x, batch, some), chunk), y.ndim - len(batch)).index_select(-1, m)
             for some in n.split(chunk)
         ]
         matrix = torch.cat(parts).movedim(0, -1)
     else:
         pull_back = _pull_back(layer, x)
         parts = [
-            in_chunks(pull_back, units(y, batch, some), chunk)
-            .reshape(len(some), *batch, -1)
-            .index_select(-1, n)
+            _flat(in_chunks(pull_back, units(y, batch, some), chunk), x.ndim - len(batch)).index_select(-1, n)
             for some in m.split(chunk)
         ]
         matrix = torch.cat(parts).movedim(0, -2)
     return Jacobian.from_matrix(matrix, kept_rows, kept_columns)
+
+
+def _flat(vectors: Tensor, axes: int) -> Tensor:
+    """The last `axes` axes as one (also where there are none)."""
+    outer = vectors.shape[: vectors.ndim - axes]
+    return vectors.reshape(*outer, vectors.shape[vectors.ndim - axes :].numel())
 
 
 def _pull_back(layer: Layer, x: Tensor) -> Callable[[Tensor], Tensor]:

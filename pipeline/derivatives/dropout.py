@@ -1,9 +1,9 @@
 """How much can a derivative be trusted? Drop parts of what it is made of, and see how it scatters.
 
-Dropout ignores each part of a computation with probability p and scales up the rest by 1/(1 − p). What it gives is
-a right derivative of a perturbed function, or a perturbed derivative of the right one. Its mean over many draws
-is (for landmarks exactly) the derivative; its spread says how many parts the derivative rests on. A control that
-a single landmark asks for has a spread as large as its derivative.
+Dropout ignores each part of a computation with probability p and scales up the rest by 1/(1 − p). What it
+gives is a right derivative of a perturbed function, or a perturbed derivative of the right one. Its mean over
+many draws is (for landmarks exactly) the derivative; its spread says how many parts the derivative rests on.
+At p = ½, a control that a single landmark asks for has a spread as large as its derivative.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ class GradientNoise:
         return torch.where(self.mean == 0, torch.zeros_like(self.mean), self.mean.abs() / self.spread)
 
     def least_trusted(self, count: int = 5) -> list[tuple[str, float, float]]:
-        """(name, mean, spread) of the controls with a derivative that are least to be trusted, worst first."""
+        """(name, mean, spread) of the controls with the least trusted derivatives, worst first."""
         order = [i for i in self.trust.argsort().tolist() if self.mean[i] != 0]
         return [(self.labels[i], float(self.mean[i]), float(self.spread[i])) for i in order[:count]]
 
@@ -121,7 +121,7 @@ def unit_dropout(
         objective: `(*output)` → a number.
         x: `(*input)`.
         kinds: outputs of modules of these classes are units, e.g. `(Rectifier,)` or `(nn.ReLU, nn.PReLU)`.
-        rate: probability that a unit is left out; a deep network is perturbed at every layer, so keep it small.
+        rate: probability that a unit is left out. A deep network is perturbed at every layer: keep it small.
 
     Raises:
         ChainRigError: the layer has no such module.
@@ -140,9 +140,7 @@ def dropped_units(
     chosen = [module for module in layer.modules() if isinstance(module, kinds)]
     if not chosen:
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise ChainRigError(
-            f"There is no {names} in the layer whose units could be dropped: name other modules."
-        )
+        raise ChainRigError(f"The layer has no {names} whose units could be dropped: name other modules.")
     generator = torch.Generator().manual_seed(seed)
 
     def drop(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:

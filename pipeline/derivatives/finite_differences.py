@@ -179,8 +179,14 @@ def sweep(
         errors = [relative_error(value, reference) for value in values]
         return Sweep(scheme, tuple(falling), tuple(errors), False)
     changes = [relative_error(a, b) for a, b in zip(values, values[1:], strict=False)]
-    # Each step is as good as the worse of its two neighbours says.
-    errors = [changes[0], *(max(pair) for pair in zip(changes, changes[1:], strict=False)), changes[-1]]
+    # Each step is as good as the worse of its two neighbours says; and deep in roundoff, where neighbours may
+    # agree by chance, no better than the rounding of f allows.
+    with torch.no_grad():
+        rounding = torch.finfo(x.dtype).eps * float(layer(x).double().norm())
+    power = 2 if scheme == "second" else 1
+    sizes = [max(float(value.double().norm()), 1e-300) for value in values]
+    worse = [changes[0], *(max(pair) for pair in zip(changes, changes[1:], strict=False)), changes[-1]]
+    errors = [e + rounding / h**power / size for e, h, size in zip(worse, falling, sizes, strict=True)]
     return Sweep(scheme, tuple(falling), tuple(errors), True)
 
 

@@ -1,8 +1,8 @@
 """Quotients that are 0/0 at a known point and perfectly smooth there.
 
 h = f/g with f(a) = g(a) = 0, g′(a) ≠ 0 has a removable singularity at a: h(a) = f′(a)/g′(a). The code that
-computes f and g apart and divides cannot know that. A small ε added to the denominator makes h(a) = 0, and h ≈ 0
-with a derivative out of nowhere all around a: a wrong answer in place of none.
+computes f and g apart and divides cannot know that. A small ε added to the denominator makes h(a) = 0, with
+a derivative out of nowhere all around a: a wrong answer in place of none.
 
 By Hadamard's lemma f(t) = (t − a) F(t) with F(t) = ∫₀¹ f′(a + s (t − a)) ds, a smooth function; so h = F/G,
 in which nothing vanishes.

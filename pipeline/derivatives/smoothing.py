@@ -14,8 +14,8 @@ A smoothed kink is off by at most w log 2 (`largest` of n: w log n), and only wi
 is the sharp function, with a derivative of zero at steps and one of the two slopes at kinks.
 
 Nothing here overflows or divides 0 by 0, also in float32 at |x| = 1e4 with w = 1e-30: exponents are never
-positive, and derivatives are the closed forms above, not what differentiating a formula term by term leaves of
-them. Both modes of differentiation, every order, vmap.
+positive, and derivatives are the closed forms above, not what differentiating a formula term by term leaves
+of them. Both modes of differentiation, every order, vmap.
 """
 
 from collections.abc import Callable

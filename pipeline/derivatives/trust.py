@@ -43,7 +43,7 @@ class Trust:
 
 
 def adjoint_gap(layer: Layer, x: Tensor, direction: Tensor | None = None, seed: int = 0) -> float:
-    """|⟨Jᵀg, d⟩ − ⟨g, J d⟩| / |⟨g, J d⟩|, with a g that has a part along J d, so that it cannot vanish by chance."""
+    """|⟨Jᵀg, d⟩ − ⟨g, J d⟩| / |⟨g, J d⟩|, with a g partly along J d, lest the product vanish by chance."""
     d = random_direction(x, seed) if direction is None else direction
     pushed = jvp(layer, x, d)[1]
     noise = random_direction(pushed, seed + 1)
