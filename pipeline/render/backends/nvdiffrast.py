@@ -29,7 +29,7 @@ def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     )  # it skips corners out of range
     ranges = torch.tensor([[item * count, count] for item in range(batch)], dtype=torch.int32)
     found, _ = dr.rasterize(
-        _context(clip.device),
+        context(clip.device),
         positions.flatten(0, 1),
         corners.flatten(0, 1).int(),
         size,
@@ -43,7 +43,8 @@ def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @functools.cache
-def _context(device: torch.device):
+def context(device: torch.device):
+    """The `RasterizeCudaContext` of a GPU, made once."""
     import nvdiffrast.torch as dr
 
     _compile()

@@ -56,6 +56,9 @@ def _rasterize(clip, triangles, nearest, vertices, count, height, width, slices)
     xa, ya, za, wa = _vertex(clip, tl.load(corner + first))
     xb, yb, zb, wb = _vertex(clip, tl.load(corner + (first + 1) % 3))
     xc, yc, zc, wc = _vertex(clip, tl.load(corner + (first + 2) % 3))
+    finite = _finite(xa, ya, za, wa) & _finite(xb, yb, zb, wb) & _finite(xc, yc, zc, wc)
+    inside = tl.where(finite, inside, 0)
+
     xd, yd, zd, wd = xa, ya, za, wa
     if inside == 2:
         xd, yd, zd, wd = _cut(xa, ya, za, wa, xc, yc, zc, wc)
@@ -63,9 +66,7 @@ def _rasterize(clip, triangles, nearest, vertices, count, height, width, slices)
     if inside == 1:
         xb, yb, zb, wb = _cut(xa, ya, za, wa, xb, yb, zb, wb)
         xc, yc, zc, wc = _cut(xa, ya, za, wa, xc, yc, zc, wc)
-
-    finite = _finite(xa, ya, za, wa) & _finite(xb, yb, zb, wb) & _finite(xc, yc, zc, wc)
-    if finite & (inside > 0) & (wa > 0) & (wb > 0) & (wc > 0) & (wd > 0):
+    if (inside > 0) & (wa > 0) & (wb > 0) & (wc > 0) & (wd > 0):
         x0, y0, z0 = _to_screen(xa, ya, za, wa, width, height)
         x1, y1, z1 = _to_screen(xb, yb, zb, wb, width, height)
         x2, y2, z2 = _to_screen(xc, yc, zc, wc, width, height)
