@@ -58,16 +58,21 @@ def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Pa
     return write_files(folder, {"fit.json": fit_json(failure, face_index).encode()})
 
 
-def write_files(folder: Path, files: dict[str, bytes]) -> list[Path]:
-    """Writes files, each at once and whole, and returns their paths.
+def write_files(folder: Path, files: dict[str, bytes], replaced: str | None = None) -> list[Path]:
+    """Writes files, each at once and whole, and returns their paths; a name may begin with a folder's.
+
+    Args:
+        replaced: pattern of files that an earlier run may have left in `folder`, and that would mix in.
 
     Raises:
         ChainRigError: the folder cannot be made or written to.
     """
     with _told(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             _replace(folder / name, content)
+        for old in set(folder.glob(replaced) if replaced else ()) - {folder / name for name in files}:
+            old.unlink()
     return [folder / name for name in files]
 
 
