@@ -34,7 +34,7 @@ CHUNK = 16
 
 def jvp(layer: Layer, x: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
     """Y `(*B, *output)` and J d, of the same shape, for a tangent d `(*B, *input)`."""
-    return torch.func.jvp(layer, (x,), (tangent,))[:2]
+    return torch.func.jvp(layer, (x.contiguous(),), (tangent.contiguous(),))[:2]
 
 
 def vjp(layer: Layer, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -45,6 +45,7 @@ def vjp(layer: Layer, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 def push(layer: Layer, x: Tensor, tangents: Tensor, chunk: int = CHUNK) -> Tensor:
     """J d for n tangents: `(n, *B, *input)` → `(n, *B, *output)`, `chunk` of them at a time."""
+    x = x.contiguous()
     # With a batch axis more: torch's vmap turns float32 tangents of tensors without any axis into float64.
     return in_chunks(lambda d: torch.func.jvp(layer, (x[None],), (d[None],))[1][0], tangents, chunk)
 

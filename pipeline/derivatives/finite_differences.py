@@ -192,6 +192,6 @@ def sweep(
 
 def relative_error(value: Tensor, reference: Tensor) -> float:
     """‖value − reference‖ / ‖reference‖, in float64; the norm of the value where the reference is zero."""
-    value, reference = value.double(), reference.double()
+    value, reference = value.detach().double(), reference.detach().double()
     size = reference.norm()
     return float((value - reference).norm() / size if size > 0 else value.norm())

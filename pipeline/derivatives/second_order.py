@@ -46,6 +46,20 @@ def hessian(objective: Objective, x: Tensor, chunk: int = CHUNK) -> Tensor:
     return columns.movedim(0, -1)
 
 
+def along(layer: Layer, x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """J d and the second derivative d²/dt² f(x + t d), both `(*B, *output)`, of any layer.
+
+    J d is taken as the VJP of the VJP, (Jᵀ)ᵀ d, and its tangent by forward mode: inside the `jvp` of a custom
+    `autograd.Function`, torch switches forward mode off, and forward over forward would silently give 0.
+    """
+
+    def slope(x: Tensor) -> Tensor:
+        y, pull = torch.func.vjp(layer, x)[:2]
+        return torch.func.vjp(lambda g: pull(g)[0], torch.zeros_like(y))[1](direction)[0]
+
+    return torch.func.jvp(slope, (x,), (direction,))[:2]
+
+
 def gauss_newton(layer: Layer, x: Tensor, weights: Tensor | None = None, chunk: int = CHUNK) -> Tensor:
     """JᵀWJ `(*B, N, N)` of a layer that gives residuals.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.derivatives.automatic import jvp
+from pipeline.derivatives.second_order import along
 from pipeline.layer import Layer
 
 
@@ -64,13 +65,13 @@ def smoothness(
     slope_sum: Tensor | None = None
     bend_sum: Tensor | None = None
     for t in points:
-        slope, bend = _first_and_second(layer, x + t * direction, direction)
+        slope, bend = along(layer, x + t * direction, direction)
         slope_sum = slope if slope_sum is None else slope_sum + slope
         bend_sum = bend if bend_sum is None else bend_sum + bend
     assert slope_sum is not None and bend_sum is not None
     start, start_slope = jvp(layer, x, direction)
     end, end_slope = jvp(layer, x + length * direction, direction)
-    size = max(float(start_slope.norm()), float(end_slope.norm()))
+    size = float(torch.maximum(start_slope.detach().norm(), end_slope.detach().norm()))
     return Smoothness(
         length,
         _unexplained(end - start, weight * slope_sum, 0.0),
@@ -80,13 +81,7 @@ def smoothness(
     )
 
 
-def _first_and_second(layer: Layer, x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    def slope(x: Tensor) -> Tensor:
-        return jvp(layer, x, direction)[1]
-
-    return torch.func.jvp(slope, (x,), (direction,))[:2]
-
-
 def _unexplained(change: Tensor, integral: Tensor, negligible: float) -> float:
+    change, integral = change.detach(), integral.detach()
     size = float(torch.maximum(change.norm(), integral.norm()))
     return float((change - integral).norm()) / size if size > negligible else 0.0

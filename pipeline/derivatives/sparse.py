@@ -74,7 +74,7 @@ def sparse_jacobian(layer: Layer, x: Tensor, pattern: Tensor, chunk: int = CHUNK
         pushed = push(layer, x, seeds, chunk).flatten(1)  # [n, M]
         mine = ((group[columns] >= some[0]) & (group[columns] <= some[-1])).nonzero().squeeze(-1)
         values[mine] = pushed[group[columns[mine]] - some[0], rows[mine]]
-    result = torch.sparse_coo_tensor(pattern.coalesce().indices(), values, pattern.shape).coalesce()
+    result = _sparse(pattern.coalesce().indices(), values, tuple(pattern.shape))
     _check(layer, x, result)
     return result
 
@@ -111,7 +111,6 @@ def pattern_of_picture(
     """
     height, width = (size // samples for size in ids.shape)
     device = ids.device
-    ring = _ring(triangles, vertices)  # [V, V] with the vertex itself
     row = torch.arange(ids.shape[0], device=device)
     column = torch.arange(ids.shape[1], device=device)
     pairs = []
@@ -128,20 +127,29 @@ def pattern_of_picture(
         pairs.append(torch.stack([pixel, ids[ids >= 0]]))
     pixel, triangle = torch.cat(pairs, 1).unique(dim=1)
     corners = triangles[triangle]  # [P, 3]
-    ones = torch.ones(corners.numel(), device=device)
-    at = torch.stack([pixel.repeat_interleave(3), corners.flatten()])
-    seen = torch.sparse_coo_tensor(at, ones, (height * width, vertices)).coalesce()
-    pixel, vertex = torch.sparse.mm(seen, ring).coalesce().indices()
+    pixel, vertex = _follow(pixel.repeat_interleave(3), corners.flatten(), triangles, vertices)
     channel, axis = torch.arange(channels, device=device), torch.arange(3, device=device)
     rows = (pixel[:, None, None] * channels + channel[:, None]).expand(-1, -1, 3).flatten()
     columns = (vertex[:, None, None] * 3 + axis).expand(-1, channels, -1).flatten()
     size = (height * width * channels, vertices * 3)
-    return torch.sparse_coo_tensor(torch.stack([rows, columns]), torch.ones(len(rows), device=device), size)
+    return _sparse(torch.stack([rows, columns]), torch.ones(len(rows), device=device), size)
 
 
-def _ring(triangles: Tensor, vertices: int) -> Tensor:
-    """`(V, V)` sparse COO: which vertices share a triangle."""
-    a = triangles.repeat_interleave(3, dim=1).flatten()
-    b = triangles.repeat(1, 3).flatten()
-    ones = torch.ones(len(a), device=triangles.device)
-    return torch.sparse_coo_tensor(torch.stack([a, b]), ones, (vertices, vertices)).coalesce()
+def _follow(pixel: Tensor, vertex: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Tensor]:
+    """Pairs of a pixel and a vertex, followed by all vertices that share a triangle with it; each pair once."""
+    edges = torch.stack([triangles.repeat_interleave(3, 1).flatten(), triangles.repeat(1, 3).flatten()])
+    start, end = edges.unique(dim=1)  # sorted by the first; a vertex is its own neighbour, too
+    counts = torch.bincount(start, minlength=vertices)
+    first = counts.cumsum(0) - counts
+    pixel, vertex = torch.stack([pixel, vertex]).unique(dim=1)
+    many = counts[vertex]
+    position = torch.arange(int(many.sum()), device=pixel.device) - (many.cumsum(0) - many).repeat_interleave(
+        many
+    )
+    neighbour = end[first[vertex].repeat_interleave(many) + position]
+    pairs = torch.stack([pixel.repeat_interleave(many), neighbour]).unique(dim=1)
+    return pairs[0], pairs[1]
+
+
+def _sparse(indices: Tensor, values: Tensor, size: tuple[int, ...]) -> Tensor:
+    return torch.sparse_coo_tensor(indices, values, size, check_invariants=False).coalesce()

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.derivatives.automatic import jvp, vjp
 from pipeline.derivatives.axes import check_output
 from pipeline.derivatives.finite_differences import Scheme, Sweep, relative_error, sweep
+from pipeline.derivatives.second_order import along
 from pipeline.layer import Layer
 
 
@@ -50,8 +51,8 @@ def adjoint_gap(layer: Layer, x: Tensor, direction: Tensor | None = None, seed: 
     g = pushed + noise * pushed.norm() / noise.norm()
     pulled = vjp(layer, x)[1](g)
     left, right = (pulled * d).sum(), (g * pushed).sum()
-    gap, size = float((left - right).abs()), float(right.abs())
-    return gap / size if size > 0 else float(pulled.norm())
+    gap, size = float((left - right).detach().abs()), float(right.detach().abs())
+    return gap / size if size > 0 else float(pulled.detach().norm())
 
 
 def slope_sweep(
@@ -60,7 +61,7 @@ def slope_sweep(
     """Finite differences over many steps against J d (d²f/dt² for the second)."""
     d = random_direction(x) if direction is None else direction
     if scheme == "second":
-        reference = torch.func.jvp(lambda x: jvp(layer, x, d)[1], (x,), (d,))[1]
+        reference = along(layer, x, d)[1]
     else:
         reference = jvp(layer, x, d)[1]
     return sweep(layer, x, d, scheme, reference=reference)

@@ -1,0 +1,81 @@
+"""Sparse Jacobians: columns that share no row are pushed together, and wrong patterns are caught."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.derivatives.automatic import jacobian
+from pipeline.derivatives.axes import FunctionLayer
+from pipeline.derivatives.sparse import colour, pattern_of_picture, sparse_jacobian
+from pipeline.errors import ChainRigError
+
+D = torch.float64
+N = 40
+
+
+def sparse(indices: Tensor, values: Tensor, size: tuple[int, int]) -> Tensor:
+    return torch.sparse_coo_tensor(indices, values, size, check_invariants=False)
+
+
+def blur(x: Tensor) -> Tensor:
+    """(*B, N) → (*B, N − 2): every output sees three neighbours."""
+    return x[..., :-2] * x[..., 1:-1] + x[..., 2:].sin()
+
+
+BLUR = FunctionLayer(blur, ("cell",), ("window",), name="blur")
+
+
+def band() -> Tensor:
+    rows = torch.arange(N - 2).repeat_interleave(3)
+    columns = rows + torch.arange(3).repeat(N - 2)
+    return sparse(torch.stack([rows, columns]), torch.ones(len(rows)), (N - 2, N))
+
+
+def test_columns_of_one_colour_share_no_row_and_a_band_needs_as_many_colours_as_it_is_wide() -> None:
+    group = colour(band())
+    assert int(group.max()) + 1 == 3
+    dense = band().to_dense()
+    for g in range(3):
+        assert dense[:, group == g].sum(1).max() == 1
+
+
+def test_columns_without_entries_have_no_colour() -> None:
+    pattern = sparse(torch.tensor([[0], [2]]), torch.ones(1), (1, 4))
+    assert colour(pattern).tolist() == [-1, -1, 0, -1]
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 16])
+def test_three_passes_give_the_whole_banded_jacobian(chunk: int) -> None:
+    passes: list[int] = []
+    layer = FunctionLayer(lambda x: (passes.append(1), blur(x))[1], ("cell",), ("window",))
+    x = torch.randn(N, generator=torch.Generator().manual_seed(0), dtype=D)
+    J = sparse_jacobian(layer, x, band(), chunk)
+    assert J.is_sparse and J._nnz() == 3 * (N - 2)
+    torch.testing.assert_close(J.to_dense(), jacobian(BLUR, x).matrix)
+    assert len(passes) <= 3 + 2  # the groups; one to know the size; one to check
+
+
+def test_a_pattern_that_lacks_entries_is_caught() -> None:
+    full = band().coalesce().indices()
+    lacking = sparse(full[:, 1:], torch.ones(full.shape[1] - 1), (N - 2, N))
+    with pytest.raises(ChainRigError, match="pattern of blur lacks entries, first of all in row 0"):
+        sparse_jacobian(BLUR, torch.ones(N, dtype=D), lacking)
+    with pytest.raises(ChainRigError, match=r"is \(38, 40\)"):
+        sparse_jacobian(BLUR, torch.ones(N, dtype=D), band().mT)
+
+
+def test_a_pattern_with_more_than_there_is_costs_passes_but_stays_right() -> None:
+    x = torch.ones(6, dtype=D)
+    everything = torch.ones(4, 6).to_sparse()
+    torch.testing.assert_close(sparse_jacobian(BLUR, x, everything).to_dense(), jacobian(BLUR, x).matrix)
+
+
+def test_a_pixel_depends_on_its_triangles_corners_and_the_ring_around_them() -> None:
+    # two triangles share an edge; a third lies apart; a picture of 2 × 2 pixels with 1 sample each
+    triangles = torch.tensor([[0, 1, 2], [2, 1, 3], [4, 5, 6]])
+    ids = torch.tensor([[0, -1], [-1, -1]])
+    pattern = pattern_of_picture(ids, triangles, vertices=7, samples=1, channels=1).to_dense()
+    seen = pattern.unflatten(1, (7, 3)).any(-1)
+    assert seen[0].tolist() == [True, True, True, True, False, False, False]
+    assert seen[1].any() and seen[2].any()  # beside it: an outline may move in
+    assert not seen[3].any()
