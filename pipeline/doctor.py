@@ -50,7 +50,7 @@ def examine() -> dict[str, list[Check]]:
             *_versions(),
         ],
         "Devices": _devices(),
-        "Rasterizers": [_numba(), _nvdiffrast(), _pytorch3d()],
+        "Rasterizers": _rasterizers(),
         "Detectors": [_facemesh(), _fan()],
         "Libraries": [_opencv()],
     }
@@ -82,29 +82,21 @@ def _devices() -> list[Check]:
     return checks
 
 
-def _numba() -> Check:
-    try:
-        importlib.import_module("pipeline.render.backends.cpu")
-    except Exception as error:
-        return Check("numba", False, lacking(error) or f"{type(error).__name__}: {error}", essential=True)
-    return Check("numba", True, "CPU, the default", essential=True)
-
-
-def _nvdiffrast() -> Check:
+def _rasterizers() -> list[Check]:
     import torch
 
-    licence = "NVIDIA's research licence, not for commercial use"
-    if find_spec("nvdiffrast") is None:
-        return Check("nvdiffrast", False, f"not installed: pip install 'chainrig[nvdiffrast]' ({licence})")
-    if not torch.cuda.is_available():
-        return Check("nvdiffrast", False, "needs a CUDA GPU")
-    return Check("nvdiffrast", False, f"installed ({licence}), but this version renders with numba only")
+    from pipeline.render import ids
 
-
-def _pytorch3d() -> Check:
-    if find_spec("pytorch3d") is None:
-        return Check("pytorch3d", False, "not installed: PyPI has no wheel for Linux, build it from source")
-    return Check("pytorch3d", False, "installed, but this version renders with numba only")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    checks = []
+    for name, backend in ids.BACKENDS.items():
+        obstacle = ids.obstacle(name, device)
+        note = obstacle or f"works here on {device}"
+        note += ", the default" if name == ids.choose(device) else ""
+        note += f"; {backend.licence}"
+        note += "" if "cuda" in backend.verified else "; unverified on a GPU"
+        checks.append(Check(name, obstacle is None, note, essential=name == "cpu"))
+    return checks
 
 
 def _facemesh() -> Check:

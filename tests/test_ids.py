@@ -3,7 +3,10 @@
 Triton's kernel can be tried without a GPU: TRITON_INTERPRET=1 pytest tests/test_ids.py
 """
 
+import json
 import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +14,12 @@ import torch
 from scenes import random, square_camera
 from torch import Tensor
 
+from pipeline.doctor import examine
 from pipeline.errors import ChainRigError
 from pipeline.render import ids
 from pipeline.render.backends.cpu import SUBPIXEL
 from pipeline.render.camera import NEAR_M, clip_from_pixels
-from pipeline.render.ids import triangle_ids
+from pipeline.render.ids import BACKENDS, triangle_ids
 
 PLACES = [
     ("cpu", "cpu"),
@@ -357,7 +361,10 @@ def test_on_a_gpu_the_free_backends_come_before_the_research_licence(monkeypatch
     ("name", "words"),
     [
         ("opengl", "There is no rasterizer 'opengl': choose auto, cpu, triton, pytorch3d, nvdiffrast."),
-        ("nvdiffrast", "The rasterizer nvdiffrast needs a CUDA GPU, and this mesh is on the cpu"),
+        (
+            "nvdiffrast",
+            "The rasterizer nvdiffrast needs a mesh on a CUDA GPU, and .*; choose auto to take",
+        ),
     ],
 )
 def test_a_backend_that_cannot_run_says_so(name: str, words: str) -> None:
@@ -370,9 +377,45 @@ def test_a_backend_that_cannot_run_says_so(name: str, words: str) -> None:
 
 def test_a_package_that_is_missing_or_broken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     clip, triangles = random_mesh(0, (8, 8), 5)
-    ids.find.cache_clear()
+    ids._load.cache_clear()
     monkeypatch.delitem(sys.modules, "pipeline.render.backends.pytorch3d", raising=False)
+    for name in [name for name in sys.modules if name.split(".")[0] == "pytorch3d"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pytorch3d", None)
-    monkeypatch.setitem(sys.modules, "pytorch3d.renderer.mesh.rasterize_meshes", None)
-    with pytest.raises(ChainRigError, match="pytorch3d needs the Python package pytorch3d: build it"):
+    with pytest.raises(ChainRigError, match=r"pytorch3d needs the Python package pytorch3d \(build it"):
         triangle_ids(clip, triangles, (8, 8), "pytorch3d")
+
+    broken = types.ModuleType("pipeline.render.backends.pytorch3d")
+    monkeypatch.setitem(sys.modules, broken.__name__, broken)
+    for ids_of, reason in (
+        (lambda clip, triangles, size: 1 / 0, "division by zero"),
+        (
+            lambda clip, triangles, size: torch.full((1, *size), -1),
+            "misses a triangle that fills the picture",
+        ),
+    ):
+        broken.__dict__["ids"] = ids_of
+        ids._load.cache_clear()
+        with pytest.raises(ChainRigError, match=f"pytorch3d does not run here: .*{reason}"):
+            triangle_ids(clip, triangles, (8, 8), "pytorch3d")
+    ids._load.cache_clear()
+
+
+def test_what_is_called_verified_on_a_gpu_has_a_recorded_check() -> None:
+    results = Path(__file__).parent.parent / "benchmarks" / "results"
+    recorded = [json.loads(path.read_text())["parity"] for path in results.glob("gpu_check_*.json")]
+    for name, backend in BACKENDS.items():
+        checks = [check for parity in recorded for check in parity.get(name, {}).values()]
+        passed = bool(checks) and all(check["passed"] for check in checks)
+        assert ("cuda" in backend.verified) == passed
+
+
+def test_doctor_names_every_rasterizer_its_licence_and_what_nobody_has_run() -> None:
+    checks = {check.name: check for check in examine()["Rasterizers"]}
+    assert list(checks) == list(BACKENDS)
+    assert checks["cpu"].usable and checks["cpu"].essential
+    assert "research licence, not for commercial use" in checks["nvdiffrast"].note
+    for name, check in checks.items():
+        assert check.usable == (ids.obstacle(name, "cuda" if torch.cuda.is_available() else "cpu") is None)
+        assert ("unverified" in check.note) == ("cuda" not in BACKENDS[name].verified)
+        assert check.usable or BACKENDS[name].install in check.note or "does not run here" in check.note

@@ -19,7 +19,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
+
+Ids = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Backend:
         package: the Python package it needs.
         install: how to get that package.
         licence: of that package; our part is free.
-        verified: the types of device on which it has been run.
+        verified: the types of device on which it has passed its tests.
         cuda_only: whether it takes no mesh on the CPU.
     """
 
@@ -90,36 +93,45 @@ def choose(device: str) -> str:
 
 
 def obstacle(name: str, device: str) -> str | None:
-    """Why a backend cannot take meshes on a type of device, in one sentence; None where it can."""
-    try:
-        find(name, device)
-    except ChainRigError as error:
-        return str(error)
-    return None
+    """What keeps a backend from meshes on a type of device ("needs …", "does not run here: …"), or None."""
+    loaded = _load(name, device)
+    return loaded if isinstance(loaded, str) else None
 
 
-@cache
-def find(name: str, device: str) -> Callable[[Tensor, Tensor, tuple[int, int]], Tensor]:
+def find(name: str, device: str) -> Ids:
     """The function `ids` of a backend for a type of device; ChainRigError if it cannot run."""
     if name not in BACKENDS:
         raise ChainRigError(f"There is no rasterizer {name!r}: choose auto, {', '.join(BACKENDS)}.")
+    loaded = _load(name, device)
+    if isinstance(loaded, str):
+        raise ChainRigError(f"The rasterizer {name} {loaded}; choose auto to take what is there.")
+    return loaded
+
+
+@cache
+def _load(name: str, device: str) -> Ids | str:
     backend = BACKENDS[name]
+    package = f"the Python package {backend.package} ({backend.install})"
     interpreted = name == "triton" and os.environ.get("TRITON_INTERPRET") == "1"  # its debugger, on the CPU
     if backend.cuda_only and device != "cuda" and not interpreted:
-        raise ChainRigError(
-            f"The rasterizer {name} needs a CUDA GPU, and this mesh is on the {device}: choose auto or cpu."
-        )
+        return f"needs a mesh on a CUDA GPU, and {package}"
     try:
-        return importlib.import_module(f"pipeline.render.backends.{name}").ids
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != backend.package:
-            raise ChainRigError(f"The rasterizer {name} does not load: {error}.") from error
-        raise ChainRigError(
-            f"The rasterizer {name} needs the Python package {backend.package}: {backend.install}."
-        ) from error
-    except Exception as error:  # compiled for another torch, no folder for numba's cache, …
-        reason = " ".join(str(error).split())
-        raise ChainRigError(f"The rasterizer {name} does not load: {reason}") from error
+        ids = importlib.import_module(f"pipeline.render.backends.{name}").ids
+        if name != "cpu":  # the others stand on drivers and compilers of this machine
+            _prove(ids, device)
+        return ids
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == backend.package:
+            return f"needs {package}"
+        return f"does not run here: {lacking(error) or ' '.join(str(error).split())[:300]}".rstrip(".")
+
+
+def _prove(ids: Ids, device: str) -> None:
+    """Raises if a backend does not see a triangle that fills the picture."""
+    clip = torch.tensor([[[-1.0, -1, 0, 1], [3, -1, 0, 1], [-1, 3, 0, 1]]], device=device)
+    found = ids(clip, torch.tensor([[0, 1, 2]], device=device), (2, 3))
+    if found.tolist() != [[[0, 0, 0], [0, 0, 0]]]:
+        raise RuntimeError("it misses a triangle that fills the picture")
 
 
 @torch.library.custom_op("chainrig::triangle_ids", mutates_args=())

@@ -9,14 +9,13 @@ first use (by nvcc and ninja, in about a minute).
 import functools
 from pathlib import Path
 
+import nvdiffrast.torch as dr
 import torch
 from torch import Tensor
 
 
 def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     """`(B, H, W)` int64: the interface of `pipeline.render.ids`."""
-    import nvdiffrast.torch as dr
-
     batch, vertices, _ = clip.shape
     count = len(triangles)
     x, y, z, w = clip.unbind(-1)
@@ -45,22 +44,18 @@ def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
 @functools.cache
 def context(device: torch.device):
     """The `RasterizeCudaContext` of a GPU, made once."""
-    import nvdiffrast.torch as dr
-
     _compile()
     return dr.RasterizeCudaContext(device)
 
 
 def _compile() -> None:
     """Loads the kernels of `diffrp-nvdiffrast`, whose own way to do so fails from torch 2.9 on."""
-    import nvdiffrast.torch.ops as ops
-
-    plugins = getattr(ops, "_cached_plugin", None)
+    plugins = getattr(dr.ops, "_cached_plugin", None)
     if plugins is None or plugins.get(False) is not None:
         return  # NVIDIA's package comes compiled
     from torch.utils.cpp_extension import load
 
-    folder = Path(str(ops.__file__)).parent
+    folder = Path(dr.ops.__file__).parent
     patterns = ("*.cpp", "../common/*.cpp", "../common/*.cu", "../common/cudaraster/impl/*.c*")
     sources = [str(path) for pattern in patterns for path in sorted(folder.glob(pattern))]
     sources = [path for path in sources if "gl" not in Path(path).stem]  # OpenGL is another rasterizer
