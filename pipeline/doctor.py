@@ -51,6 +51,7 @@ def examine() -> dict[str, list[Check]]:
         ],
         "Devices": _devices(),
         "Rasterizers": _rasterizers(),
+        "Ray tracer": [_mitsuba()],
         "Detectors": [_facemesh(), _fan()],
         "Libraries": [_opencv()],
     }
@@ -97,6 +98,19 @@ def _rasterizers() -> list[Check]:
         note += "" if "cuda" in backend.verified else "; unverified on a GPU"
         checks.append(Check(name, obstacle is None, note, essential=name == "cpu"))
     return checks
+
+
+def _mitsuba() -> Check:
+    from pipeline.render import llvm, raycast
+
+    if find_spec("mitsuba") is None:
+        return Check("Mitsuba", False, f"not installed: {raycast.HOW_TO_INSTALL}")
+    name = f"Mitsuba {version('mitsuba')}"
+    library = llvm.find()
+    if library is not None:
+        return Check(name, True, f"CPU, with {library}; its CUDA variant is unverified")
+    tried = "".join(f"; {trial.library}: {trial.reason}" for trial in llvm.trials())
+    return Check(name, False, f"no LLVM library that it works with: {llvm.HOW_TO_GET_ONE}{tried}")
 
 
 def _facemesh() -> Check:

@@ -125,9 +125,9 @@ def moving_shadows(scene: RayScene, tracer: Shading, generator: torch.Generator)
         item, triangle, to_light, aside, normal, weight, corners = (
             x.index_select(0, inside) for x in (item, triangle, to_light, aside, normal, weight, corners)
         )
-        at, place = at.index_select(0, inside), fallen.index_select(0, inside)
+        place, seen_at = fallen.index_select(0, inside), at.index_select(0, inside)
         weights = weights_along(scene.points(corners), place)
-        fragments = Fragments(scene.size, sample, item, at.detach(), triangle, corners, weights)
+        fragments = Fragments(scene.size, sample, item, seen_at, triangle, corners, weights)
         _, shading_normal, texel = tracer.touch(scene, fragments)
         sides = [place + sign * BESIDE_SHADOW * place[:, 2:] * aside for sign in (-1, 1)]
         plus, minus = (~scene.blocked(item, lifted(side, shading_normal), to_light) for side in sides)
@@ -136,6 +136,7 @@ def moving_shadows(scene: RayScene, tracer: Shading, generator: torch.Generator)
         # Where the light comes in too low, shadow rays are bent and these edges are not where shadows end.
         light = light * (_dot(shading_normal, to_light) > HORIZON)
         change = (minus.to(light.dtype) - plus.to(light.dtype)) * light
+    at = at.index_select(0, inside)
     return sample, change * (_motion(at) * normal).sum(-1, keepdim=True) * weight
 
 
@@ -227,7 +228,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def mesh_edges(triangles: Tensor) -> tuple[Tensor, Tensor]:
     """The ends `(E, 2)` of a mesh's edges, and the two triangles `(E, 2)` at each; −1 for the second if not two."""
     pairs = torch.cat([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).sort(-1).values
-    ends, edge, count = pairs.unique(dim=0, return_inverse=True, return_counts=True)
+    base = int(triangles.max()) + 1 if len(triangles) else 1
+    keys, edge, count = (pairs[:, 0] * base + pairs[:, 1]).unique(return_inverse=True, return_counts=True)
+    ends = torch.stack([torch.div(keys, base, rounding_mode="floor"), keys % base], dim=-1)
     face = torch.arange(len(triangles), device=triangles.device).repeat(3)
     order = edge.argsort(stable=True)
     first = count.cumsum(0) - count

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.errors import ChainRigError
 from pipeline.render import llvm
 
-HOW_TO_INSTALL = "pip install 'chainrig[raytrace]'"
+HOW_TO_INSTALL = "pip install -c constraints.txt -e '.[raytrace]'"
 _VARIANTS = {"cpu": "llvm_ad_rgb", "cuda": "cuda_ad_rgb"}
 
 
