@@ -3,6 +3,7 @@
 Triton's kernel can be tried without a GPU: TRITON_INTERPRET=1 pytest tests/test_ids.py
 """
 
+import importlib
 import json
 import sys
 import types
@@ -326,6 +327,54 @@ def test_ids_of_a_batch_and_under_vmap_are_those_of_the_singles(find_ids: Place)
     assert torch.equal(torch.func.vmap(one)(clip), batch)
     last = torch.func.vmap(lambda c: find_ids(c, triangles, size), in_dims=2)
     assert torch.equal(last(clip.permute(0, 2, 1, 3)), batch.transpose(0, 1))
+
+
+# nvdiffrast, as far as it goes without a GPU
+
+
+@pytest.mark.parametrize("offset", [0, 30 << 24])  # a multiple of the number of triangles
+def test_the_conversion_to_nvdiffrasts_conventions(monkeypatch: pytest.MonkeyPatch, offset: int) -> None:
+    """A stand-in with its interface: meshes as ranges of triangles, row 0 at y = −1, corners out of range
+    skipped, clipping at the far plane, number + 1 as a float, beyond 2²⁴ in its bits."""
+    many = 1 << 24
+
+    def rasterize(context, positions, corners, size, ranges):
+        assert positions.dtype == torch.float32 and corners.dtype == ranges.dtype == torch.int32
+        assert positions.is_contiguous() and corners.is_contiguous()
+        assert not ((positions[..., 2] > positions[..., 3]) & (positions[..., 3] > 0)).any()
+        pictures = []
+        for first, count in ranges.tolist():
+            mine = corners[first : first + count].long()
+            numbers = torch.arange(first, first + count)[(mine >= 0).all(-1)]
+            found = triangle_ids(positions, mine[(mine >= 0).all(-1)], size, "cpu").flip(0)
+            pictures.append(torch.where(found < 0, 0, numbers[found.clamp(min=0)] + 1 + offset))
+        number = torch.stack(pictures)
+        coded = torch.where(number <= many, number.float(), (number + 0x4A800000).int().view(torch.float32))
+        return torch.stack([coded] * 4, -1), None
+
+    package, ours = types.ModuleType("nvdiffrast"), types.ModuleType("nvdiffrast.torch")
+    ours.__dict__.update(
+        rasterize=rasterize,
+        RasterizeCudaContext=lambda device: None,
+        ops=types.ModuleType("nvdiffrast.torch.ops"),
+    )
+    package.__dict__["torch"] = ours
+    monkeypatch.setitem(sys.modules, "nvdiffrast", package)
+    monkeypatch.setitem(sys.modules, "nvdiffrast.torch", ours)
+    monkeypatch.delitem(sys.modules, "pipeline.render.backends.nvdiffrast", raising=False)
+    backend = importlib.import_module("pipeline.render.backends.nvdiffrast")
+    monkeypatch.delitem(sys.modules, "pipeline.render.backends.nvdiffrast")
+
+    size = (21, 34)
+    clips, triangles = zip(*(random_mesh(seed, size, 30) for seed in range(3)), strict=True)
+    clip = torch.stack(clips).float()
+    clip[1, 3] = torch.nan
+    clip[2, ::5, 2] -= 1.01 * clip[2, ::5, 3]
+    expected = triangle_ids(clip, triangles[0], size, "cpu")
+    found = backend.ids(clip, triangles[0], size)
+    assert found.dtype == torch.int64
+    assert found.unique().numel() > 10
+    assert (found == expected).double().mean() > 0.99  # pixel centres on edges fall otherwise upside down
 
 
 # The choice

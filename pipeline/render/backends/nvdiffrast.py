@@ -22,19 +22,11 @@ def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     # The near plane z = −w stays, the far one moves from z = w to 3w; y is turned, for row 0 is its bottom.
     positions = torch.stack([x, -y, (z - w) / 2, w], -1).float().contiguous()
     finite = clip.isfinite().all(-1)[:, triangles].all(-1)  # [B, F]
+    # Every picture has triangles of its own: one whose corners are out of range is skipped.
     first = torch.arange(batch, device=clip.device)[:, None, None]
-    corners = torch.where(
-        finite[..., None], triangles + first * vertices, -1
-    )  # it skips corners out of range
-    ranges = torch.tensor([[item * count, count] for item in range(batch)], dtype=torch.int32)
-    found, _ = dr.rasterize(
-        context(clip.device),
-        positions.flatten(0, 1),
-        corners.flatten(0, 1).int(),
-        size,
-        ranges,
-        grad_db=False,
-    )
+    corners = torch.where(finite[..., None], triangles + first * vertices, -1).flatten(0, 1).int()
+    ranges = torch.tensor([[item * count, count] for item in range(batch)], dtype=torch.int32)  # on the CPU
+    found, _ = dr.rasterize(context(clip.device), positions.flatten(0, 1), corners, size, ranges)
     number = found[..., 3]
     # Beyond 2²⁴ the number is kept in the float's bits.
     number = torch.where(number <= 1 << 24, number.long(), number.view(torch.int32).long() - 0x4A800000)
