@@ -34,25 +34,25 @@ CHUNK = 16
 
 def jvp(layer: Layer, x: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
     """Y `(*B, *output)` and J d, of the same shape, for a tangent d `(*B, *input)`."""
-    return torch.func.jvp(layer, (x.contiguous(),), (tangent.contiguous(),))[:2]
+    # With a batch axis more: torch makes float32 tangents of tensors without any axis float64.
+    y, pushed = torch.func.jvp(layer, (x.contiguous()[None],), (tangent.contiguous()[None],))[:2]
+    return y[0], pushed[0]
 
 
 def vjp(layer: Layer, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Y `(*B, *output)`, and the function g `(*B, *output)` → Jᵀ g `(*B, *input)`."""
-    y, pull = torch.func.vjp(layer, x)[:2]
-    return y, lambda cotangent: pull(cotangent)[0]
+    y, back = torch.func.vjp(layer, x[None])[:2]
+    return y[0], lambda cotangent: back(cotangent[None])[0][0]
 
 
 def push(layer: Layer, x: Tensor, tangents: Tensor, chunk: int = CHUNK) -> Tensor:
     """J d for n tangents: `(n, *B, *input)` → `(n, *B, *output)`, `chunk` of them at a time."""
-    x = x.contiguous()
-    # With a batch axis more: torch's vmap turns float32 tangents of tensors without any axis into float64.
-    return in_chunks(lambda d: torch.func.jvp(layer, (x[None],), (d[None],))[1][0], tangents, chunk)
+    return in_chunks(lambda d: jvp(layer, x, d)[1], tangents, chunk)
 
 
 def pull(layer: Layer, x: Tensor, cotangents: Tensor, chunk: int = CHUNK) -> Tensor:
     """Jᵀ g for n cotangents: `(n, *B, *output)` → `(n, *B, *input)`, after one pass forward."""
-    return in_chunks(_pull_back(layer, x), cotangents, chunk)
+    return in_chunks(vjp(layer, x)[1], cotangents, chunk)
 
 
 def jacobian(
@@ -86,7 +86,7 @@ def jacobian(
         ]
         matrix = torch.cat(parts).movedim(0, -1)
     else:
-        pull_back = _pull_back(layer, x)
+        pull_back = vjp(layer, x)[1]
         parts = [
             _flat(in_chunks(pull_back, units(y, batch, some), chunk), x.ndim - len(batch)).index_select(-1, n)
             for some in m.split(chunk)
@@ -99,11 +99,6 @@ def _flat(vectors: Tensor, axes: int) -> Tensor:
     """The last `axes` axes as one (also where there are none)."""
     outer = vectors.shape[: vectors.ndim - axes]
     return vectors.reshape(*outer, vectors.shape[vectors.ndim - axes :].numel())
-
-
-def _pull_back(layer: Layer, x: Tensor) -> Callable[[Tensor], Tensor]:
-    back = vjp(layer, x[None])[1]  # with a batch axis more, as in `push`
-    return lambda cotangent: back(cotangent[None])[0]
 
 
 def in_chunks(linear: Callable[[Tensor], Tensor], vectors: Tensor, chunk: int) -> Tensor:

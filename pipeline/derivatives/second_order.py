@@ -32,7 +32,8 @@ def hvp(objective: Objective, x: Tensor, direction: Tensor) -> Tensor:
     It costs a few gradients, whatever K; the matrix is never built (Pearlmutter, "Fast exact multiplication
     by the Hessian", 1994).
     """
-    return torch.func.jvp(lambda x: gradient(objective, x), (x,), (direction,))[1]
+    # With a batch axis more, as in `automatic.jvp`.
+    return torch.func.jvp(lambda x: gradient(objective, x), (x[None],), (direction[None],))[1][0]
 
 
 def hessian(objective: Objective, x: Tensor, chunk: int = CHUNK) -> Tensor:
@@ -42,7 +43,7 @@ def hessian(objective: Objective, x: Tensor, chunk: int = CHUNK) -> Tensor:
     """
     units = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     units = units.reshape(-1, *(1 for _ in x.shape[:-1]), x.shape[-1]).expand(-1, *x.shape)
-    columns = in_chunks(lambda d: hvp(objective, x[None], d[None])[0], units, chunk)
+    columns = in_chunks(lambda d: hvp(objective, x, d), units, chunk)
     return columns.movedim(0, -1)
 
 
@@ -55,9 +56,10 @@ def along(layer: Layer, x: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
 
     def slope(x: Tensor) -> Tensor:
         y, pull = torch.func.vjp(layer, x)[:2]
-        return torch.func.vjp(lambda g: pull(g)[0], torch.zeros_like(y))[1](direction)[0]
+        return torch.func.vjp(lambda g: pull(g)[0], torch.zeros_like(y))[1](direction[None])[0]
 
-    return torch.func.jvp(slope, (x,), (direction,))[:2]
+    first, second = torch.func.jvp(slope, (x[None],), (direction[None],))[:2]
+    return first[0], second[0]
 
 
 def gauss_newton(layer: Layer, x: Tensor, weights: Tensor | None = None, chunk: int = CHUNK) -> Tensor:

@@ -136,7 +136,7 @@ def pattern_of_picture(
 
 
 def _follow(pixel: Tensor, vertex: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Tensor]:
-    """Pairs of a pixel and a vertex, followed by all vertices that share a triangle with it; each pair once."""
+    """Pairs of a pixel and a vertex, and of the pixel and those that share a triangle with it; each once."""
     edges = torch.stack([triangles.repeat_interleave(3, 1).flatten(), triangles.repeat(1, 3).flatten()])
     start, end = edges.unique(dim=1)  # sorted by the first; a vertex is its own neighbour, too
     counts = torch.bincount(start, minlength=vertices)
