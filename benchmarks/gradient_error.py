@@ -45,7 +45,7 @@ Errors = dict[str, dict[str, float]]  # kind of target → motion or `mean` → 
 def loss(picture: Tensor, target: Tensor) -> Tensor:
     coarse = torch.rand(1, 1, 7, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     weights = 0.25 + 1.5 * functional.interpolate(coarse, (SIZE, SIZE), mode="bicubic", align_corners=True)
-    return (weights[0, 0, :, :, None] * (picture.double() - target).square()).sum()
+    return (weights[0, 0, :, :, None] * (picture.cpu().double() - target).square()).sum()
 
 
 def supersampled(scene: Scene, vertices: Tensor, samples: int) -> Tensor:
@@ -164,10 +164,10 @@ def gradients(render: Render, scene: Scene, known: Reference) -> Tensor:
     """`(P, 4 + MIXED, 4)`: `render` takes float64 `(V, 3)` to a differentiable `(SIZE, SIZE, 3)` picture."""
     found = []
     for pose, targets in zip(known.poses, known.targets, strict=True):
-        motion = torch.zeros(len(MOTIONS), dtype=torch.float64, requires_grad=True)
-        picture = render(scene.moved(pose, motion))
-        losses = [loss(picture, target) for target in targets]
-        found += [torch.autograd.grad(one, motion, retain_graph=True)[0] for one in losses]
+        for target in targets:
+            motion = torch.zeros(len(MOTIONS), dtype=torch.float64, requires_grad=True)
+            picture = render(scene.moved(pose, motion))  # anew: not every renderer can go back twice
+            found += torch.autograd.grad(loss(picture, target), motion)
     return torch.stack(found).view(len(known.poses), -1, len(MOTIONS))
 
 

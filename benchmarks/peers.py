@@ -1,23 +1,31 @@
 """The same scene through every renderer at hand: functions from vertices to a differentiable picture."""
 
+import copy
+
 import numpy as np
 import torch
 from gradient_error import Render
 from scenes import SIZE, Scene
 from torch import Tensor
+from torch.nn import functional
 
+from pipeline.chain import build_renderer
+from pipeline.deform.rig import Rig
+from pipeline.render import srgb
 from pipeline.render.camera import clip_from_pixels
 from pipeline.render.composite import composite
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.material import Material
 from pipeline.render.rasterize import rasterize
+from pipeline.render.surface import Surface
 
 
 def ours(scene: Scene, samples: int, dtype: torch.dtype = torch.float32, outlines: bool = True) -> Render:
     """The steps of `Renderer` on vertex colours."""
-    camera = scene.camera
+    camera = copy.deepcopy(scene.camera).to(dtype)
     colors, background = scene.colors[None].to(dtype), scene.background.to(dtype)
-    focal, middle = camera.focal_px.to(dtype), camera.principal_point_px.to(dtype)
-    camera = type(camera)(focal, middle, size=camera.size)
     scale = torch.tensor([samples, samples, 1], dtype=dtype)
+    surface = Surface(scene.triangles, part_of_triangle=scene.part_of_triangle)
     size = (SIZE * samples, SIZE * samples)
 
     def render(vertices: Tensor) -> Tensor:
@@ -25,8 +33,7 @@ def ours(scene: Scene, samples: int, dtype: torch.dtype = torch.float32, outline
         clip = clip_from_pixels(homogeneous.detach(), size)
         fragments = rasterize(homogeneous, clip, scene.triangles, size)
         color = fragments.interpolate(colors)
-        parts = scene.part_of_triangle
-        return composite(fragments, homogeneous, parts, color, background, samples, outlines)[0]
+        return composite(fragments, homogeneous, surface, color, background, samples, outlines)[0]
 
     return render
 
@@ -56,16 +63,93 @@ def deodr(scene: Scene, samples: int) -> Render:
         @staticmethod
         def forward(ctx, vertices: Tensor) -> Tensor:
             mesh.set_vertices(vertices.detach().numpy())
-            return torch.from_numpy(scene3d.render(camera))
+            return torch.from_numpy(_shrink(scene3d.render(camera), samples))
 
         @staticmethod
         def backward(ctx, gradient: Tensor) -> Tensor:
             scene3d.clear_gradients()
-            scene3d.render_backward(gradient.contiguous().numpy())
+            scene3d.render_backward(_spread(gradient.numpy(), samples))
             return torch.from_numpy(mesh._vertices_b)
 
+    return Picture.apply
+
+
+def ours_textured(scene: Scene, samples: int) -> Render:
+    """The chain's renderer on the default head: trilinear texture, normals and light at each sample, sRGB."""
+    material = Material(HeadTexture.load()())
+    camera = copy.deepcopy(scene.camera)
+    render = build_renderer(Rig.load(), camera, material, samples=samples).float()
+
+    def picture(vertices: Tensor) -> Tensor:
+        return render(vertices.float())
+
+    return picture
+
+
+def deodr_textured(scene: Scene, samples: int) -> Render:
+    """DEODR's `Scene2D` on the default head: bilinear texture of the picture's size, light at vertices.
+
+    Its `Scene3D` has no derivatives of textured scenes, so the projection and the light are torch's.
+    """
+    from deodr.differentiable_renderer import Scene2D  # pyright: ignore[reportMissingImports]
+    from deodr.triangulated_mesh import TriMesh  # pyright: ignore[reportMissingImports]
+
+    rig = Rig.load()
+    surface = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle)
+    texture = srgb.encode(HeadTexture.load()()[..., :3])
+    while texture.shape[0] > SIZE * samples:  # a texel is about a pixel, as in a mipmap
+        texture = functional.avg_pool2d(texture.movedim(-1, 0), 2).movedim(0, -1)
+    texels = texture.new_tensor([texture.shape[1], texture.shape[0]])
+    uv = torch.stack([rig.uv[:, 0], 1 - rig.uv[:, 1]], -1) * texels - 0.5
+    mesh = TriMesh(rig.triangles.numpy().astype(np.uint32), scene.vertices.numpy())
+    every = np.ones(len(rig.triangles), dtype=bool)
+    scene2d = Scene2D(
+        faces=rig.triangles.numpy().astype(np.uint32),
+        faces_uv=rig.uv_triangles.numpy().astype(np.uint32),
+        ij=np.zeros((len(scene.vertices), 2)),
+        depths=np.zeros(len(scene.vertices)),
+        textured=every,
+        uv=uv.double().numpy(),
+        shade=np.zeros(len(scene.vertices)),
+        colors=np.zeros((len(scene.vertices), 3)),
+        shaded=every,
+        edgeflags=np.zeros((len(rig.triangles), 3), dtype=bool),
+        height=SIZE * samples,
+        width=SIZE * samples,
+        nb_colors=3,
+        backface_culling=True,
+        texture=texture.double().numpy(),
+        background_color=scene.background.numpy(),
+    )
+
+    class Picture(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, ij: Tensor, depths: Tensor, shade: Tensor) -> Tensor:
+            scene2d.ij, scene2d.depths, scene2d.shade = (x.detach().numpy() for x in (ij, depths, shade))
+            scene2d.edgeflags = mesh.edge_on_silhouette(scene2d.ij)
+            return torch.from_numpy(_shrink(scene2d.render(sigma=1)[0], samples))
+
+        @staticmethod
+        def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+            scene2d.clear_gradients()
+            scene2d.render_backward(_spread(gradient.numpy(), samples))
+            return torch.from_numpy(scene2d.ij_b), None, torch.from_numpy(scene2d.shade_b)
+
     def render(vertices: Tensor) -> Tensor:
-        fine = Picture.apply(vertices)
-        return fine.view(SIZE, samples, SIZE, samples, 3).mean((1, 3))
+        homogeneous = scene.camera.homogeneous(vertices)
+        ij = homogeneous[:, :2] / homogeneous[:, 2:] * samples - 0.5
+        shade = 0.3 + 0.7 * surface.normals(vertices)[:, 2].clamp(min=0)
+        return Picture.apply(ij, homogeneous[:, 2], shade)
 
     return render
+
+
+def _shrink(picture: np.ndarray, samples: int) -> np.ndarray:
+    """The means of samples × samples blocks."""
+    parts = [picture[i::samples, j::samples] for i in range(samples) for j in range(samples)]
+    return sum(parts[1:], parts[0]) / samples**2
+
+
+def _spread(gradient: np.ndarray, samples: int) -> np.ndarray:
+    """The derivative of `_shrink`."""
+    return np.ascontiguousarray((gradient / samples**2).repeat(samples, 0).repeat(samples, 1))
