@@ -79,6 +79,10 @@ def fit(
     derivatives: Annotated[
         str | None, typer.Option(help="hybrid, chain or embedding.", show_default="hybrid")
     ] = None,
+    fit_appearance: Annotated[
+        bool,
+        typer.Option("--fit-appearance", help="Find light, colours and focal length in the photo, too."),
+    ] = False,
     config: Annotated[
         str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
     ] = None,
@@ -96,6 +100,8 @@ def fit(
         overrides.append(f"fit.iterations={iterations}")
     if derivatives is not None:
         overrides.append(f"fit.derivatives={derivatives}")
+    if fit_appearance:
+        overrides.append("appearance.fit=true")
     settings = load_config(config, overrides)
     folder = out if out is not None else Path("out") / photo.stem
     _require_face_choice(face)

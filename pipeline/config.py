@@ -58,6 +58,19 @@ class Render(Section):
     samples: int = Field(default=2, ge=1, le=8, description="samples a pixel, on each axis")
 
 
+class Appearance(Section):
+    fit: bool = Field(
+        default=False,
+        description="find light and colours in the photo, and the focal length where nothing gives it",
+    )
+    iterations: int = Field(default=8, ge=0, description="steps with what was found, at most")
+    distance_spread: float = Field(
+        default=0.5,
+        gt=0,
+        description="how far the distance may be from camera.distance_m: deviation of its logarithm",
+    )
+
+
 class Priors(Section):
     residual_percent: float = Field(
         default=0.2, gt=0, description="how well landmarks should agree, % of the outer-eye distance"
@@ -79,6 +92,7 @@ class Config(Section):
     fit: Fit = Field(default=Fit(), description="the solver")
     camera: Camera = Field(default=Camera(), description="the pinhole camera that took the photo")
     render: Render = Field(default=Render(), description="layer 2")
+    appearance: Appearance = Field(default=Appearance(), description="of the render: fixed, or fitted")
     priors: Priors = Field(
         default=Priors(), description="weights of the terms that keep the controls plausible"
     )

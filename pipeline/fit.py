@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
 from pipeline.chain import build_chain, build_renderer, build_stand_in
 from pipeline.config import Config
 from pipeline.deform.deform import Deformer
@@ -15,14 +18,16 @@ from pipeline.detect.embedding import IBUG68
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import LEFT_EYE, RIGHT_EYE, Region
 from pipeline.errors import ChainRigError
+from pipeline.focal import estimate_focal
 from pipeline.objective import LandmarkObjective, build_prior, relax_identity
 from pipeline.outputs.head_angles import yaw_pitch_roll
 from pipeline.outputs.overlay import BACKGROUND, PANEL, frame
 from pipeline.render import srgb
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.render.head_texture import HeadTexture
+from pipeline.render.lighting import Light
 from pipeline.render.material import Material
-from pipeline.result import FitResult, Picture
+from pipeline.result import FitResult, FoundAppearance, Picture
 from pipeline.solve import adjoint_broyden, levenberg_marquardt
 from pipeline.solve.adjoint_broyden import Solution
 from pipeline.solve.priors import Prior
@@ -46,6 +51,15 @@ def fit_photo(path: str, config: Config | None = None) -> FitResult:
     return FaceFitter(config or Config()).fit(photo, max(faces, key=lambda face: face.area))
 
 
+class Look(NamedTuple):
+    """Light and colours as a renderer takes them, and what a fit tells about them."""
+
+    material: Material
+    light: Light
+    appearance: Appearance
+    focal_spread: float | None
+
+
 class FaceFitter:
     """Loads the rig, its texture and the detector once, and fits faces with them.
 
@@ -56,7 +70,8 @@ class FaceFitter:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.rig = Rig.load()
-        self.material = Material(HeadTexture.load()())
+        self.texture = HeadTexture.load()
+        self.material = Material(self.texture())
         self.detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
         self.prior = build_prior(self.rig, config.priors, config.controls)
 
@@ -75,15 +90,23 @@ class FaceFitter:
         objective = self.objective(settled, camera)
         start = self.warm_start(objective, self.first_guess(settled, camera))
         steps = 0
+        most = self.config.fit.iterations
+        if self.config.appearance.fit:
+            most += self.config.appearance.iterations
 
         def progress(residual: Tensor) -> None:
             nonlocal steps
             steps += 1
             if on_progress is not None:
-                on_progress(steps, self.config.fit.iterations, objective.scale.percent(residual))
+                on_progress(steps, most, objective.scale.percent(residual))
 
         start_residual, start_vjp = objective.residual_and_vjp(start)
         solution, prior = self.solve(objective, start, progress)
+        look = None
+        if self.config.appearance.fit:
+            camera, objective, solution, look = self.fit_appearance(
+                photo, settled, camera, objective, solution, prior, progress
+            )
         residual, vjp = objective.residual_and_vjp(solution.x)
 
         def norm(x: Tensor, gradient: Tensor) -> float:
@@ -123,7 +146,8 @@ class FaceFitter:
             gradients=objective.gradients,
             seconds=time.perf_counter() - began,
             status=solution.status,
-            picture=self.picture(photo, settled, camera, x),
+            picture=self.picture(photo, settled, camera, x, look),
+            appearance=look and self.found_appearance(photo, settled, camera, x, look),
         )
 
     def settle(self, photo: Photo, face: Face) -> Settled:
@@ -146,7 +170,7 @@ class FaceFitter:
         The focal length is the configured one, the EXIF's, or that of a camera at the configured distance: a
         portrait is often cropped, so its width tells less of the lens than the face's size does.
         """
-        known = self.config.camera.focal_px or photo.focal_px
+        known = self.known_focal(photo)
         focal = (
             region.side.new_tensor(known)
             if known
@@ -155,9 +179,15 @@ class FaceFitter:
         middle = torch.tensor([photo.width / 2, photo.height / 2])
         return Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
 
+    def known_focal(self, photo: Photo) -> float | None:
+        """In pixels, if the configuration or the photo's EXIF say."""
+        return self.config.camera.focal_px or photo.focal_px
+
     def objective(self, settled: Settled, camera: Camera) -> LandmarkObjective:
         """The residuals of the full chain and of its stand-in for a face."""
-        chain = build_chain(self.rig, camera, self.detector, self.material, samples=self.config.render.samples)
+        chain = build_chain(
+            self.rig, camera, self.detector, self.material, samples=self.config.render.samples
+        )
         stand_in = build_stand_in(self.rig, camera).double()
         target = settled.region.map_to_crop(settled.landmarks)
         return LandmarkObjective(chain, stand_in, target, self.config.priors.residual_percent)
@@ -219,14 +249,91 @@ class FaceFitter:
         prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
         return stage(solution, prior, 12, 22, gradients), prior
 
-    def picture(self, photo: Photo, settled: Settled, camera: Camera, x: Tensor) -> Picture:
+    def fit_appearance(
+        self,
+        photo: Photo,
+        settled: Settled,
+        camera: Camera,
+        objective: LandmarkObjective,
+        solution: Solution,
+        prior: Prior,
+        on_step: Callable[[Tensor], None],
+    ) -> tuple[Camera, LandmarkObjective, Solution, Look]:
+        """C2 from the photo, at the controls that were found; then a few more steps with a render that looks like it.
+
+        Where those steps do not bring the landmarks closer, camera, controls and chain stay as they were, and
+        light and colours only show in the pictures.
+        """
+        settings, x, spread, found = self.config.appearance, solution.x, None, camera
+        if self.known_focal(photo) is None:
+            away = self.rig.controls.index("headTranslationZ")
+            focal, spread, x = estimate_focal(objective, prior, x, away, camera, settings.distance_spread)
+            found = Camera(focal, camera.principal_point_px, camera.view, camera.size)
+        crop, mask = self.face(photo, settled)
+        renderer = build_renderer(self.rig, found, self.material)
+        appearance = estimate(renderer, self.texture, Deformer(self.rig)(x.float()), crop, mask)
+        look = Look(appearance.material(self.texture), appearance.light, appearance, spread)
+        samples = self.config.render.samples
+        again = replace(
+            objective,
+            chain=build_chain(self.rig, found, self.detector, look.material, look.light, samples=samples),
+            stand_in_chain=build_stand_in(self.rig, found).double(),
+        )
+        closer = adjoint_broyden.minimize(
+            again,
+            prior,
+            x,
+            settings.iterations,
+            gradients=self.config.fit.derivatives != "embedding",
+            refresh=self.config.fit.derivatives != "chain",
+            on_step=on_step,
+        )
+        percent = objective.scale.percent
+        if percent(closer.residual) <= percent(solution.residual):
+            return found, again, closer, look
+        objective.evaluations, objective.gradients = again.evaluations, again.gradients
+        return camera, objective, solution, look._replace(focal_spread=None)
+
+    def face(self, photo: Photo, settled: Settled) -> tuple[Tensor, Tensor]:
+        """The detector's view of the photo `(256, 256, 3)` sRGB, and which of its pixels lie inside the face."""
+        crop = settled.region.crop(photo.srgb)
+        return crop, face_mask(settled.region.map_to_crop(settled.landmarks), settled.region.size)
+
+    @torch.no_grad()
+    def found_appearance(
+        self, photo: Photo, settled: Settled, camera: Camera, x: Tensor, look: Look
+    ) -> FoundAppearance:
+        """What a fit reports of light and colours."""
+        vertices = Deformer(self.rig)(x.float())
+        crop, mask = self.face(photo, settled)
+        errors = [
+            photometric_error(build_renderer(self.rig, camera, material, light)(vertices), crop, mask)
+            for material, light in ((self.material, Light.default()), (look.material, look.light))
+        ]
+        light = look.light
+        return FoundAppearance(
+            ambient=light.ambient.tolist(),
+            directional=light.directional.tolist(),
+            direction=light.towards().tolist(),
+            harmonics=light.harmonics.tolist(),
+            colours={name: list(colour) for name, colour in look.appearance.colours.items()},
+            error_start=errors[0],
+            error_final=errors[1],
+            distance_m=-float(x[self.rig.controls.index("headTranslationZ")]),
+            distance_spread=look.focal_spread,
+        )
+
+    def picture(
+        self, photo: Photo, settled: Settled, camera: Camera, x: Tensor, look: Look | None
+    ) -> Picture:
         """The rig with controls `(K,)` as it stands in the part of the photo that the overlay shows."""
         left, top, right, bottom = frame(photo, settled.landmarks[:, :2])
         zoom = PANEL / max(right - left, bottom - top)
         view = torch.tensor([[zoom, 0, -left * zoom], [0, zoom, -top * zoom]])
         size = (round((bottom - top) * zoom), round((right - left) * zoom))
         closer = Camera(camera.focal_px, camera.principal_point_px, view, size)
-        renderer = build_renderer(self.rig, closer, self.material, samples=2)
+        material, light = (look.material, look.light) if look else (self.material, None)
+        renderer = build_renderer(self.rig, closer, material, light, samples=2)
         behind = torch.tensor(BACKGROUND) / 255
         renderer.background = srgb.decode(behind)
         with torch.no_grad():

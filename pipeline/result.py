@@ -26,6 +26,32 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class FoundAppearance:
+    """Light and colours that make the render look like the photo; linear RGB.
+
+    Attributes:
+        ambient, directional: light.
+        direction: unit vector from the face to the light, in camera space.
+        harmonics: 9 rows in the order of `harmonics_basis`.
+        colours: of the texture's regions, as `HeadTexture` takes them.
+        error_start, error_final: mean absolute difference of sRGB values in [0, 1] inside the outline of the face, with
+            default and with found light and colours.
+        distance_m: of the head.
+        distance_spread: standard deviation of the logarithm of distance and focal length, where they were estimated.
+    """
+
+    ambient: list[float]
+    directional: list[float]
+    direction: list[float]
+    harmonics: list[list[float]]
+    colours: dict[str, list[float]]
+    error_start: float
+    error_final: float
+    distance_m: float
+    distance_spread: float | None
+
+
+@dataclass(frozen=True)
 class FitResult:
     """The controls that explain one face of a photo. Points are in pixels of the photo.
 
@@ -42,6 +68,7 @@ class FitResult:
         residual_start, residual_final: mean distance over the fixed list of landmarks, % of the outer-eye
             distance.
         gradient_norm_start, gradient_norm_final: of the objective, None where it was never computed.
+        appearance: what was found of C2, None where it was fixed.
         evaluations: images that went forward through the chain.
         gradients: backward passes through the chain.
     """
@@ -72,6 +99,7 @@ class FitResult:
     seconds: float
     status: Status
     picture: Picture
+    appearance: FoundAppearance | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Every coordinate is in pixels of the photo, (0, 0) at the top-left corner, pixel
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
@@ -34,6 +35,7 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
     }
     if isinstance(result, FitFailure):
         return _layout(document | {"status": "failed", "error": result.error})
+    found = {} if result.appearance is None else {"appearance": asdict(result.appearance)}
     angles = [math.degrees(angle) for angle in yaw_pitch_roll(result.rotation_vector)]
     return _layout(
         document
@@ -50,6 +52,7 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
                 "translation_m": list(result.translation),
             },
             "camera": {"focal_px": result.focal_px, "principal_point_px": list(result.principal_point)},
+            **found,
             "landmarks": {
                 "scheme": "mediapipe478",
                 "target": _numbers(result.target),
