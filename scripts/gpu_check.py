@@ -32,13 +32,14 @@ from torch.nn import functional
 from pipeline.chain import build_renderer
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
+from pipeline.render import srgb
 from pipeline.render.camera import Camera, clip_from_pixels
-from pipeline.render.composite import composite
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.ids import BACKENDS, choose, obstacle, triangle_ids
+from pipeline.render.lighting import Light
 from pipeline.render.material import Material
-from pipeline.render.rasterize import rasterize
 from pipeline.render.renderer import Renderer
+from pipeline.render.surface import Surface
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 SNAPPING_PX = {"cpu": 0.0, "triton": 0.0, "pytorch3d": 1 / 128, "nvdiffrast": 1 / 8}
@@ -171,7 +172,7 @@ def gradients(head: Head, quick: bool) -> Found:
 
 # nvdiffrast's antialiasing
 
-FOREGROUND, BACKGROUND = 0.8, 0.1
+FOREGROUND, BACKGROUND = 0.8, 0.1  # linear
 
 
 def antialias(head: Head, quick: bool) -> Found:
@@ -192,14 +193,17 @@ def antialias(head: Head, quick: bool) -> Found:
     maps = maps.to(head.device)
 
     def ours(points: Tensor, samples: int, outlines: bool) -> Tensor:
-        homogeneous = camera.homogeneous(points)[None] * points.new_tensor([samples, samples, 1])
-        grid = (size * samples, size * samples)
-        clip = clip_from_pixels(homogeneous.detach(), grid)
-        fragments = rasterize(homogeneous, clip, head.triangles, grid)
-        color = points.new_full((len(fragments.pixel), 1), FOREGROUND)
-        one_part = torch.zeros_like(head.triangles[:, 0])
-        background = points.new_full((1,), BACKGROUND)
-        return composite(fragments, homogeneous, one_part, color, background, samples, outlines)[0, ..., 0]
+        light = Light(torch.ones(3), torch.zeros(3), torch.tensor([0.0, 0, 1]))  # from everywhere
+        renderer = Renderer(
+            Surface(head.triangles.cpu()),
+            Material.plain(torch.full((1, 1, 3), FOREGROUND)),
+            camera,
+            light,
+            torch.full((3,), BACKGROUND),
+            samples,
+            outlines,
+        )
+        return renderer.to(points)(points)[..., 0]
 
     def nvdiffrast(points: Tensor, antialiased: bool = True) -> Tensor:
         import nvdiffrast.torch as dr  # pyright: ignore[reportMissingImports]
@@ -209,7 +213,8 @@ def antialias(head: Head, quick: bool) -> Found:
         clip = camera.clip(points)[None].float() * torch.tensor([1.0, -1, 1, 1], device=points.device)
         corners = head.triangles.int()
         seen, _ = dr.rasterize(context(points.device), clip.contiguous(), corners, (size, size))
-        color = torch.where(seen[..., 3:] > 0, FOREGROUND, BACKGROUND).contiguous()
+        both = srgb.encode(torch.tensor([FOREGROUND, BACKGROUND]))
+        color = torch.where(seen[..., 3:] > 0, both[0].item(), both[1].item()).contiguous()
         picture = dr.antialias(color, seen, clip.contiguous(), corners) if antialiased else color
         return picture[0, ..., 0].double()
 
