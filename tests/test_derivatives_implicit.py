@@ -168,7 +168,7 @@ def test_what_is_not_a_root_is_not_differentiated() -> None:
 
 
 def test_unrolled_fixed_point_iterations_come_near_slowly_and_the_implicit_derivative_is_there() -> None:
-    """x = cos(θ x): after k steps the unrolled derivative still errs in proportion to the rate to the power k."""
+    """x = cos(θ x): after k steps the unrolled derivative errs in proportion to the rate to the power k."""
     theta = torch.tensor([0.9], dtype=D)
 
     def iterate(theta: Tensor, steps: int) -> Tensor:

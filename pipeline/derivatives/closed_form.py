@@ -28,13 +28,14 @@ def cross_matrix(v: Tensor) -> Tensor:
     return torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).unflatten(-1, (3, 3))
 
 
-def right_jacobian(rotation_vector: Tensor) -> Tensor:
-    """J_r with R(v + dv) = R(v) · R(J_r dv) to first order.
+def left_jacobian(rotation_vector: Tensor) -> Tensor:
+    """J_l with R(v + dv) = R(J_l dv) · R(v) to first order.
 
-        J_r = I − b [v]× + c [v]×²,   b = (1 − cos θ)/θ²,   c = (θ − sin θ)/θ³,   θ = ‖v‖
+        J_l = I + b [v]× + c [v]×²,   b = (1 − cos θ)/θ²,   c = (θ − sin θ)/θ³,   θ = ‖v‖
 
-    (Chirikjian, "Stochastic Models, Information Theory, and Lie Groups", volume 2, 2011.) b and c have
-    removable singularities at θ = 0; near it their series in θ² are summed, as the quotients lose digits.
+    (Chirikjian, "Stochastic Models, Information Theory, and Lie Groups", volume 2, 2011.) Its transpose is
+    the right Jacobian: R(v + dv) = R(v) · R(J_lᵀ dv). b and c have removable singularities at θ = 0; near it
+    their series in θ² are summed, as the quotients lose digits.
 
     Args:
         rotation_vector: `(*B, 3)` radians.
@@ -55,22 +56,20 @@ def right_jacobian(rotation_vector: Tensor) -> Tensor:
     c = torch.where(near, c, (angle - angle.sin()) / (far * angle))
     K = cross_matrix(rotation_vector)
     identity = torch.eye(3, dtype=s.dtype, device=s.device)
-    return identity - b[..., None, None] * K + c[..., None, None] * (K @ K)
+    return identity + b[..., None, None] * K + c[..., None, None] * (K @ K)
 
 
-def rotation(rotation_vector: Tensor, rotation_matrix: Tensor, points: Tensor) -> Tensor:
-    """∂(R(v) p)/∂v = −R [p]× J_r(v).
+def rotation(rotation_vector: Tensor, turned: Tensor) -> Tensor:
+    """∂(R(v) p)/∂v = −[R p]× J_l(v): the turned point is all that it needs to know of R and p.
 
     Args:
         rotation_vector: `(*B, 3)`.
-        rotation_matrix: `(*B, 3, 3)` R of it.
-        points: `(*B, P, 3)`.
+        turned: `(*B, P, 3)` R(v) p.
 
     Returns:
         `(*B, P, 3, 3)`, the last axis along v.
     """
-    J = right_jacobian(rotation_vector)
-    return -(rotation_matrix[..., None, :, :] @ cross_matrix(points) @ J[..., None, :, :])
+    return -(cross_matrix(turned) @ left_jacobian(rotation_vector)[..., None, :, :])
 
 
 def projection(matrix: Tensor, points: Tensor) -> Tensor:

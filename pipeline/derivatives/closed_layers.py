@@ -68,7 +68,7 @@ def _(layer: Deformer, x: Tensor, columns: Tensor) -> Tensor:
     spin = (layer.skin_weights @ spin.flatten(-3)).unflatten(-1, spin.shape[-3:])  # [*B, V, 3, 3, m]
     moved = moved.index_add(-1, turning, (spin * shape[..., None, :, None]).sum(-2))
     shift = torch.eye(3, dtype=x.dtype, device=x.device)[:, by_shift].expand(*posed.shape, -1)
-    parts = [head @ moved, closed_form.rotation(turn, head.squeeze(-3), posed)[..., by_turn], shift]
+    parts = [head @ moved, closed_form.rotation(turn, posed @ head.squeeze(-3).mT)[..., by_turn], shift]
     return torch.cat(parts, -1)[..., torch.cat(places).argsort()]
 
 
@@ -83,7 +83,7 @@ def _joint_tangents(
     is_expression = (columns < expressions)[:, None, None]
     drivers = layer.drivers[columns.clamp(max=expressions - 1)].unflatten(-1, (-1, 3)) * is_expression
     basis = layer.joint_basis[(columns - expressions).clamp(min=0)].unflatten(-1, (-1, 3)) * ~is_expression
-    spins = torch.einsum("...jab,njb->...nja", closed_form.right_jacobian(turns), drivers)
+    spins = torch.einsum("...jab,njb->...nja", closed_form.left_jacobian(turns).mT, drivers)
     turned: list[Tensor] = []
     shifted: list[Tensor] = []
     for j, parent in enumerate(layer.joint_parents):

@@ -22,9 +22,20 @@ class Curve:
 
 
 def chart(
-    curves: Sequence[Curve], title: str, x_name: str, y_name: str, log_y: bool = True, log_x: bool = True
+    curves: Sequence[Curve],
+    title: str,
+    x_name: str,
+    y_name: str,
+    log_y: bool = True,
+    log_x: bool = True,
+    marks: bool = True,
 ) -> str:
-    """An SVG document: one line a curve, legend, axes. Points without a logarithm are left out."""
+    """An SVG document: one line a curve, legend, axes. Points without a logarithm are left out.
+
+    Args:
+        log_x, log_y: which axes are logarithmic.
+        marks: whether every point gets a dot.
+    """
     points = [
         [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if _drawable(x, log_x) and _drawable(y, log_y)]
         for curve in curves
@@ -55,8 +66,9 @@ def chart(
         colour = COLOURS[i % len(COLOURS)]
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in line)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        dots = line if marks else []
         parts.extend(
-            f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.5" fill="{colour}"/>' for x, y in line
+            f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.5" fill="{colour}"/>' for x, y in dots
         )
         parts.append(
             f'<text x="{LEFT + 12}" y="{TOP + 18 + 16 * i}" fill="{colour}">{escape(curve.name)}</text>'
