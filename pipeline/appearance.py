@@ -29,11 +29,14 @@ from pipeline.solve.priors import Prior
 
 GRID = 128  # pixels along a side of the view in which light and colours are looked for
 CELL = 2  # of these are averaged, so that pores and a line a pixel off do not count
-NOISE = 0.02  # sRGB: how well a cell should agree
-CELLS_ALIKE = 12  # neighbouring cells err together: so many tell as much as one
-ROBUST = (1.0, 0.25)  # sRGB differences beyond which a cell counts for less; narrower from round to round
+CELLS_ALIKE = 12  # neighbouring pixels err together: so many tell as much as one
+# (how well a cell should agree, beyond which difference it counts for less), sRGB. The priors lead at first, so that
+# hair or a hand over the face does not.
+ROUNDS = ((0.1, 0.5), (0.03, 0.25))
+LIMIT = 2.5  # standard deviations that no parameter leaves
+TEXELS = 4  # of the texture are averaged on each axis: the grid is too coarse to see more
 FEWEST = 200  # pixels of the grid; a face has some five thousand
-STEPS = 8  # of each round
+STEPS = 6  # of each round
 
 # Standard deviations of the logarithm of a region's colour: (brightness, hue). Others cannot be told.
 COLOUR_SPREAD = {
@@ -119,13 +122,13 @@ def estimate(
     """
     seen = Seen.of(renderer, texture, vertices, photo, mask)
     theta = torch.zeros(UNKNOWNS, dtype=torch.float64)
-    prior = Prior(theta, theta + 1, theta, theta - math.inf, theta + math.inf)
-    for width in ROBUST:
+    prior = Prior(theta, theta + 1, theta, theta - LIMIT, theta + LIMIT)
+    for noise, width in ROUNDS:
 
-        def residual(theta: Tensor, width: float = width) -> Tensor:
+        def residual(theta: Tensor, noise: float = noise, width: float = width) -> Tensor:
             difference = seen.shaded(*decode(theta)) - seen.photo  # [C, 3]
             shrunk = difference / (1 + difference.square().sum(-1, keepdim=True) / width**2).sqrt()
-            return (shrunk / (NOISE * math.sqrt(3 * CELLS_ALIKE / CELL**2))).flatten()
+            return (shrunk / (noise * math.sqrt(3 * CELLS_ALIKE / CELL**2))).flatten()
 
         def twice(theta: Tensor) -> tuple[Tensor, Tensor]:
             value = residual(theta)
@@ -213,11 +216,16 @@ class Seen:
         fragments = coarse.rasterize(homogeneous)
         position, normal = coarse.geometry(fragments, vertices, vertices.shape[:-2])
         uv, level = coarse.texture_coordinates(fragments, homogeneous)
-        detail = texture.detail.float()[..., None] / 160
-        maps = torch.cat(
-            [texture.weights.movedim(0, -1).float() / 255 * detail, renderer.material.texture[..., 3:]], -1
+        maps = torch.cat([texture.weights, texture.detail[None]]).float()
+        maps = functional.avg_pool2d(maps[None], TEXELS)[0].movedim(0, -1) / maps.new_tensor(
+            [*len(REGIONS) * [255.0], 160.0]
         )
-        shares, roughness = Mipmaps(maps).sample(uv, level).split([len(REGIONS), 1], dim=-1)
+        maps = torch.cat(
+            [maps[..., :-1] * maps[..., -1:], maps[..., :-1] @ texture.roughness[:, None]], dim=-1
+        )
+        shares, roughness = (
+            Mipmaps(maps).sample(uv, level - math.log2(TEXELS)).split([len(REGIONS), 1], dim=-1)
+        )
 
         pooled = functional.avg_pool2d(photo.movedim(-1, 0)[None], shrink)[0].movedim(0, -1).flatten(0, 1)
         inside = functional.avg_pool2d(mask[None].float(), shrink).flatten() == 1
