@@ -118,7 +118,10 @@ class Reference:
         """`(P, 4 + MIXED, 4)`."""
         return self.gradients.mean(0)
 
-    def spread(self) -> "Errors":
+    def first(self, poses: int) -> "Reference":
+        return Reference(self.poses[:poses], self.targets[:poses], self.gradients[:, :poses])
+
+    def spread(self) -> Errors:
         """How far the two most different of the references are apart, as `relative` to their mean."""
         apart = [self.gradients[i] - self.gradients[j] for i in range(len(REFERENCES)) for j in range(i)]
         each = [relative(difference, self.gradient) for difference in apart]
@@ -176,9 +179,9 @@ def relative(difference: Tensor, expected: Tensor) -> Errors:
     return _by_kind(lambda one: one.square().mean(0).sqrt(), difference, expected)
 
 
-def errors(render: Render, scene: Scene) -> Errors:
-    """Relative error of a renderer's gradient."""
-    known = reference(scene)
+def errors(render: Render, scene: Scene, poses: int = POSES) -> Errors:
+    """Relative error of a renderer's gradient, at the first `poses`."""
+    known = reference(scene).first(poses)
     return relative(gradients(render, scene, known) - known.gradient, known.gradient)
 
 

@@ -1,6 +1,7 @@
 """The same scene through every renderer at hand: functions from vertices to a differentiable picture."""
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -72,6 +73,64 @@ def deodr(scene: Scene, samples: int) -> Render:
             return torch.from_numpy(mesh._vertices_b)
 
     return Picture.apply
+
+
+def nvdiffrast(scene: Scene, samples: int) -> Render:
+    """nvdiffrast's rasterize, interpolate and antialias, on CUDA; the picture is brought to the CPU."""
+    import nvdiffrast.torch as dr  # pyright: ignore[reportMissingImports]
+
+    context = dr.RasterizeCudaContext()
+    triangles, colors = scene.triangles.int().cuda(), scene.colors.float().cuda()
+    background, size = scene.background.float().cuda(), [SIZE * samples] * 2
+    flip = torch.tensor([1.0, -1, 1, 1], device="cuda")  # its row 0 is the bottom one
+
+    def render(vertices: Tensor) -> Tensor:
+        clip = clip_from_pixels(scene.camera.homogeneous(vertices), (SIZE, SIZE)).float().cuda()[None] * flip
+        seen, _ = dr.rasterize(context, clip, triangles, size)
+        color, _ = dr.interpolate(colors[None], seen, triangles)
+        color = torch.where(seen[..., 3:] > 0, color, background)
+        picture = dr.antialias(color.contiguous(), seen, clip, triangles)
+        return functional.avg_pool2d(picture[0].movedim(-1, 0), samples).movedim(0, -1).cpu()
+
+    return render
+
+
+def pytorch3d(scene: Scene, samples: int) -> Render:
+    """pytorch3d's soft rasterizer, the only one of its two with derivatives of outlines, on the CPU.
+
+    The blur is its default's tenth (a third of a pixel): the default smears triangles of two pixels.
+    """
+    from pytorch3d.ops import interpolate_face_attributes  # pyright: ignore[reportMissingImports]
+    from pytorch3d.renderer.blending import (  # pyright: ignore[reportMissingImports]
+        BlendParams,
+        softmax_rgb_blend,
+    )
+    from pytorch3d.renderer.mesh.rasterize_meshes import (  # pyright: ignore[reportMissingImports]
+        rasterize_meshes,
+    )
+    from pytorch3d.renderer.mesh.rasterizer import Fragments  # pyright: ignore[reportMissingImports]
+    from pytorch3d.structures import Meshes  # pyright: ignore[reportMissingImports]
+
+    colors = scene.colors.float()[scene.triangles]  # [F, 3, 3]
+    params = BlendParams(sigma=1e-5, gamma=1e-4, background_color=scene.background.float().tolist())
+
+    def render(vertices: Tensor) -> Tensor:
+        homogeneous = scene.camera.homogeneous(vertices).float()
+        screen = 1 - homogeneous[:, :2] / homogeneous[:, 2:] * (2 / SIZE)  # x to the left, y up
+        mesh = Meshes(torch.cat([screen, homogeneous[:, 2:]], -1)[None], scene.triangles[None])
+        radius = math.log(1 / 1e-4 - 1) * params.sigma
+        found = rasterize_meshes(
+            mesh, SIZE * samples, blur_radius=radius, faces_per_pixel=8, perspective_correct=True
+        )
+        seen = Fragments(*found)
+        color = interpolate_face_attributes(seen.pix_to_face, seen.bary_coords, colors)
+        depths = homogeneous[:, 2].detach()
+        picture = softmax_rgb_blend(
+            color, seen, params, znear=depths.min().item() - 0.01, zfar=depths.max().item() + 0.01
+        )
+        return functional.avg_pool2d(picture[0, ..., :3].movedim(-1, 0), samples).movedim(0, -1)
+
+    return render
 
 
 def ours_textured(scene: Scene, samples: int) -> Render:

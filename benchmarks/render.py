@@ -17,7 +17,6 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,13 @@ from typing import Any
 import gradient_error
 import peers
 import torch
-from gradient_error import MOTIONS, Errors, Render
-from scenes import SIZE, Scene, bumpy_ball, head
+from gradient_error import MOTIONS, POSES, Errors, Render
+from scenes import Scene, bumpy_ball, head
 from stations import write_between_markers
-from torch import Tensor
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-OURS, FUSED, DEODR, MITSUBA = "ChainRig, plain", "ChainRig, fused", "DEODR", "Mitsuba"
+OURS, DEODR = "ChainRig, plain", "DEODR"
+SLOW_MS, SLOW_POSES = 300, 2  # a slower renderer is timed every fourth round, and its errors are of two poses
 Row = dict[str, Any]
 
 
@@ -46,7 +45,11 @@ def renderers(scene: Scene) -> dict[tuple[str, int], Render]:
     if find_spec("mitsuba"):
         from mitsuba_peer import renderer
 
-        found |= {(MITSUBA, n): renderer(scene, n * n) for n in (1, 2)}
+        found |= {("Mitsuba", n): renderer(scene, n * n) for n in (1, 2)}
+    if find_spec("pytorch3d"):
+        found |= {("pytorch3d, soft", n): peers.pytorch3d(scene, n) for n in (1, 2)}
+    if find_spec("nvdiffrast") and torch.cuda.is_available():
+        found |= {("nvdiffrast, CUDA", n): peers.nvdiffrast(scene, n) for n in (1, 2)}
     return found
 
 
@@ -58,48 +61,48 @@ def textured_renderers(scene: Scene) -> dict[tuple[str, int], Render]:
 
 
 def timed(renders: dict[tuple[str, int], Render], scene: Scene, rounds: int) -> list[Row]:
-    """Medians, forward (recording what the backward pass needs) and backward."""
-    along = torch.rand(SIZE, SIZE, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    taken: dict[tuple[str, int], list[tuple[float, float]]] = {name: [] for name in renders}
-    for round_ in range(-2, rounds):  # the first two warm up
+    """Medians of forward (recording what the backward pass needs), backward, and of the ratio to DEODR."""
+    for render in renders.values():
+        _one_pass(render, scene)  # compiles
+    slow = {name for name, render in renders.items() if sum(_one_pass(render, scene)) > SLOW_MS}
+    taken: dict[tuple[str, int], dict[int, tuple[float, float]]] = {name: {} for name in renders}
+    for round_ in range(rounds):
         for name, render in renders.items():
-            vertices = scene.vertices.clone().requires_grad_()
-            forward, picture = _milliseconds(lambda render=render, vertices=vertices: render(vertices))
-            weights = along.to(picture.dtype)
-            backward, _ = _milliseconds(
-                lambda picture=picture, vertices=vertices, weights=weights: torch.autograd.grad(
-                    picture, vertices, weights
-                )[0]
-            )
-            if round_ >= 0:
-                taken[name].append((forward, backward))
+            if round_ % 4 == 0 or name not in slow:
+                taken[name][round_] = _one_pass(render, scene)
     rows = []
-    for (name, samples), pairs in taken.items():
-        forward, backward = (statistics.median(x) for x in zip(*pairs, strict=True))
-        rows.append({"renderer": name, "samples": samples, "forward_ms": forward, "backward_ms": backward})
-    both = {(row["renderer"], row["samples"]): row["forward_ms"] + row["backward_ms"] for row in rows}
-    for row in rows:
-        mine, theirs = both[row["renderer"], row["samples"]], both.get((DEODR, row["samples"]))
-        row["times_deodr"] = mine / theirs if theirs else None
+    for (name, samples), passes in taken.items():
+        forward, backward = (statistics.median(x) for x in zip(*passes.values(), strict=True))
+        row: Row = {"renderer": name, "samples": samples, "forward_ms": forward, "backward_ms": backward}
+        theirs = taken.get((DEODR, samples))
+        if theirs:  # side by side: only passes of one round are compared
+            row["times_deodr"] = statistics.median(sum(one) / sum(theirs[k]) for k, one in passes.items())
+        rows.append(row)
     return rows
 
 
-def _milliseconds(run: Callable[[], Tensor]) -> tuple[float, Tensor]:
+def _one_pass(render: Render, scene: Scene) -> tuple[float, float]:
+    """Milliseconds forward and backward."""
+    vertices = scene.vertices.clone().requires_grad_()
     began = time.process_time()
-    result = run()
-    return 1000 * (time.process_time() - began), result
+    picture = render(vertices)
+    between = time.process_time()
+    weights = torch.linspace(-1, 1, picture.numel(), dtype=picture.dtype).view_as(picture)
+    after = time.process_time()
+    torch.autograd.grad(picture, vertices, weights)
+    return 1000 * (between - began), 1000 * (time.process_time() - after)
 
 
 def measured(scene: Scene, rounds: int) -> Row:
-    """Times, errors, and how far apart the references of the errors are."""
+    """Times, errors of gradients, signal-to-noise of the picture, and the references' spread."""
     renders = renderers(scene)
     rows = timed(renders, scene, rounds)
     exact = gradient_error.supersampled(scene, scene.vertices, 144)
     for row in rows:
         render = renders[row["renderer"], row["samples"]]
-        row["errors"] = gradient_error.errors(render, scene)
-        with torch.no_grad():
-            row["psnr_db"] = -10 * (render(scene.vertices) - exact).square().mean().log10().item()
+        slow = row["forward_ms"] + row["backward_ms"] > SLOW_MS
+        row["errors"] = gradient_error.errors(render, scene, SLOW_POSES if slow else POSES)
+        row["psnr_db"] = -10 * (render(scene.vertices).detach() - exact).square().mean().log10().item()
     return {"rows": rows, "spread": gradient_error.reference(scene).spread()}
 
 
@@ -109,7 +112,7 @@ def error_cells(found: Errors) -> str:
 
 
 def time_cells(row: Row) -> str:
-    times = f"{row['times_deodr']:.2f}" if row["times_deodr"] else "–"
+    times = f"{row['times_deodr']:.2f}" if "times_deodr" in row else "–"
     size = f"{row['samples']} × {row['samples']}"
     return f"{row['renderer']} | {size} | {row['forward_ms']:.1f} | {row['backward_ms']:.1f} | {times}"
 
