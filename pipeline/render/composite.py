@@ -1,16 +1,18 @@
-"""From samples to pixels: a box filter, and the derivative of what moving outlines sweep over."""
+"""From samples to pixels: outlines antialiased, then a box filter."""
 
 import torch
 from torch import Tensor
 
+from pipeline.render.outlines import find_outlines
 from pipeline.render.rasterize import Fragments
 from pipeline.render.silhouette import edge_term
+from pipeline.render.surface import Surface
 
 
 def composite(
     fragments: Fragments,
     homogeneous: Tensor,
-    part_of_triangle: Tensor,
+    surface: Surface,
     color: Tensor,
     background: Tensor,
     samples: int = 1,
@@ -21,11 +23,11 @@ def composite(
     Args:
         fragments: what the samples of B pictures see.
         homogeneous: `(B, V, 3)` homogeneous coordinates on the grid of samples.
-        part_of_triangle: `(F,)` int64.
+        surface: the mesh.
         color: `(P, C)` of the fragments.
         background: `(C,)` where nothing is seen.
         samples: per pixel along each side.
-        outlines: whether moving outlines carry derivatives to `homogeneous`.
+        outlines: whether outlines are antialiased, and carry derivatives to `homogeneous`.
 
     Returns:
         `(B, H, W, C)`; differentiable in `homogeneous`, `color` and `background`.
@@ -35,8 +37,9 @@ def composite(
     picture = color.new_zeros(size[0] * size[1] * size[2], color.shape[1])
     picture = picture.index_add(0, pixel_of_sample(fragments.pixel, width, samples), color - background)
     if outlines:
-        sample, zero = edge_term(fragments, homogeneous, part_of_triangle, color, background)
-        picture = picture.index_add(0, pixel_of_sample(sample, width, samples), zero)
+        found = find_outlines(fragments, homogeneous.detach(), surface)
+        sample, change = edge_term(found, fragments, homogeneous, color, background)
+        picture = picture.index_add(0, pixel_of_sample(sample, width, samples), change)
     return (background + picture / samples**2).view(*size, color.shape[1])
 
 

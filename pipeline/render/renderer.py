@@ -78,7 +78,7 @@ class Renderer(Layer):
         picture = composite(
             fragments,
             homogeneous.reshape(-1, *homogeneous.shape[-2:]),
-            self.surface.part_of_triangle,
+            self.surface,
             color,
             srgb.encode(self.background).to(color.dtype),
             self.samples,

@@ -25,6 +25,7 @@ class Surface(nn.Module):
     uv: Tensor
     uv_triangles: Tensor
     part_of_triangle: Tensor
+    neighbours: Tensor
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Surface(nn.Module):
         self.register_buffer("uv", uv)
         self.register_buffer("uv_triangles", uv_triangles)
         self.register_buffer("part_of_triangle", part_of_triangle)
+        self.register_buffer("neighbours", neighbours(triangles))
         self.corner_limit = int(triangles.max()) + 1 if triangles.numel() else 0
 
     def require_vertices(self, vertices: Tensor) -> None:
@@ -79,6 +81,23 @@ class Surface(nn.Module):
         for i in range(3):
             normal = normal.index_add(-2, self.triangles[:, i], face)
         return functional.normalize(normal, dim=-1, eps=1e-20)
+
+
+def neighbours(triangles: Tensor) -> Tensor:
+    """What lies beyond each edge of `(F, 3)` triangles: `(F, 3)` int64.
+
+    Entry (f, k) is about the edge opposite to corner k: 3·g + m if that is also the edge of triangle g opposite to
+    its corner m; −1 if it is no other's edge, or those of several.
+    """
+    ends = torch.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], dim=1).flatten(0, 1)
+    count = int(triangles.max()) + 1 if triangles.numel() else 1
+    name, order = (ends.amin(-1) * count + ends.amax(-1)).sort(stable=True)
+    _, size = name.unique_consecutive(return_counts=True)
+    first = (size.cumsum(0) - size)[size == 2]
+    one, two = order[first], order[first + 1]
+    beyond = torch.full_like(order, -1)
+    beyond[one], beyond[two] = two, one
+    return beyond.view(-1, 3)
 
 
 def _require_range(indices: Tensor, count: int, of: str) -> None:
