@@ -1,8 +1,8 @@
 """Mitsuba's own differentiable renderer on the scenes of `scenes.py`: a peer to measure against.
 
-Colours are emitted by the surface, so nothing but visibility is left to compute. `direct_projective` samples the
-outlines seen by the camera (Zhang, Roussel and Jakob, "Projective sampling for differentiable rendering of geometry",
-2023); outlines in shadows and reflections are turned off, there are none here.
+Colours are emitted by the surface, so nothing but visibility is left to compute. `direct_projective` samples
+the outlines seen by the camera (Zhang, Roussel and Jakob, "Projective sampling for differentiable rendering
+of geometry", 2023); outlines in shadows and reflections are turned off, there are none here.
 """
 
 import math
@@ -17,7 +17,8 @@ from pipeline.render.raycast import load_mitsuba
 
 
 def renderer(scene: Scene, samples: int = 4) -> Callable[[Tensor], Tensor]:
-    """A function from `(V, 3)` vertices to the `(H, W, 3)` picture, linear, that differentiates in reverse mode.
+    """A function from `(V, 3)` vertices to the `(H, W, 3)` picture, linear, that differentiates in reverse
+    mode.
 
     Args:
         samples: per pixel, of the picture and of the derivatives inside surfaces and along outlines.

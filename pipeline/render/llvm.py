@@ -1,7 +1,7 @@
 """Finds an LLVM library that Mitsuba's compiler for CPUs works with.
 
-Dr.Jit, on which Mitsuba stands, loads LLVM when it is first used. Some versions abort the whole process, so every
-library found is tried in a process of its own.
+Dr.Jit, on which Mitsuba stands, loads LLVM when it is first used. Some versions abort the whole process, so
+every library found is tried in a process of its own.
 """
 
 import functools
@@ -15,8 +15,8 @@ from pathlib import Path
 VARIABLE = "DRJIT_LIBLLVM_PATH"  # where Dr.Jit reads the library's path
 PACKAGE = "libllvm19"  # Debian's and Ubuntu's
 HOW_TO_GET_ONE = (
-    f"install LLVM 19 (Debian, Ubuntu: apt-get install {PACKAGE}; macOS: brew install llvm@19), or name its library "
-    f"in {VARIABLE}"
+    f"install LLVM 19 (Debian, Ubuntu: apt-get install {PACKAGE}; macOS: brew install llvm@19), or name its "
+    f"library in {VARIABLE}"
 )
 _FOLDERS = (
     "/usr/lib/*-linux-gnu",
@@ -28,23 +28,27 @@ _FOLDERS = (
     "/opt/homebrew/opt/llvm*/lib",
     "/usr/local/opt/llvm*/lib",
 )
-_NAMES = ("libLLVM*.so*", "libLLVM*.dylib")
-# Compiles a kernel that casts a ray at a triangle, and with it all that ChainRig asks of LLVM.
+_NAMES = ("libLLVM.so*", "libLLVM-*.so*", "libLLVM.dylib", "libLLVM-*.dylib")
+# Casts rays at a triangle and compiles a maximum, at which LLVM 15 and 16 abort ("Cannot select: fmaximum").
 _TRIAL = """
 import mitsuba as mi
 mi.set_variant("llvm_ad_rgb")
 import drjit as dr
 scene = mi.load_dict({"type": "scene", "mesh": {"type": "rectangle"}})
-ray = mi.Ray3f(mi.Point3f(0, 0, dr.arange(mi.Float, 32) + 1), mi.Vector3f(0, 0, -1))
-assert dr.all(scene.ray_intersect_preliminary(ray).is_valid())
+height = dr.maximum(dr.arange(mi.Float, 32), 1)
+ray = mi.Ray3f(mi.Point3f(0, 0, height), mi.Vector3f(0, 0, -1))
+assert dr.all(scene.ray_intersect_preliminary(ray).is_valid() & scene.ray_test(ray))
 """
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Attributes:
-    library: the path of a shared library.
-    reason: why Mitsuba cannot use it; None where it can."""
+    """What came of a library.
+
+    Attributes:
+        library: its path.
+        reason: why Mitsuba cannot use it; None where it can.
+    """
 
     library: Path
     reason: str | None

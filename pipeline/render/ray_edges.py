@@ -1,17 +1,19 @@
 """How a ray-traced picture changes when an outline or the edge of a shadow moves: edge sampling.
 
-Rays say nothing of what lies between them, so the boundary terms of the derivative are estimated on their own, from
-points drawn on the edges of the mesh that part what is seen from what is not (Li, Aittala, Durand and Lehtinen,
-"Differentiable Monte Carlo ray tracing through edge sampling", 2018). If a boundary with C₊ on the side of its unit
-normal n and C₋ on the other moves by δ, a piece of length s changes the picture by s · (C₋ − C₊) · n·δ.
+Rays say nothing of what lies between them, so the boundary terms of the derivative are estimated on their
+own, from points drawn on the edges of the mesh that part what is seen from what is not (Li, Aittala, Durand
+and Lehtinen, "Differentiable Monte Carlo ray tracing through edge sampling", 2018). If a boundary with C₊ on
+the side of its unit normal n and C₋ on the other moves by δ, a piece of length s changes the picture by s ·
+(C₋ − C₊) · n·δ.
 
-For the camera the boundaries are the projected silhouettes. For a point of the light they are the silhouettes as it
-sees them, cast on to the surface behind and projected from there: the shadow's edge moves with the edge that casts
-it, with the surface that it falls on, with the light and with the camera.
+For the camera the boundaries are the projected silhouettes. For a point of the light they are the silhouettes
+as it sees them, cast on to the surface behind and projected from there: the shadow's edge moves with the edge
+that casts it, with the surface that it falls on, with the light and with the camera.
 
 The terms are worth zero; only their derivatives are not. So one code serves forward and reverse mode.
 """
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -27,8 +29,9 @@ from pipeline.render.ray_scene import LIFT, RayScene, lifted, weights_along
 PER_LENGTH = 4.0  # points on a piece of outline as long as a sample
 BESIDE = 0.01  # of a sample: how far from an outline its two sides are looked at
 BESIDE_SHADOW = 5e-4  # of the depth: how far from a shadow's edge
-# A shadow ray points at least this far above the horizon. Wrapped light reaches beyond it: it has come in at the
-# horizon and scattered on, so it is shadowed as light at the horizon is. It also hides the facets of smooth surfaces.
+# A shadow ray points at least this far above the horizon. Wrapped light reaches beyond it: it has come in at
+# the horizon and scattered on, so it is shadowed as light at the horizon is. It also hides the facets of
+# smooth surfaces.
 HORIZON = 0.1
 LIGHT_POINTS = 8  # of a soft light, whose shadows' edges are drawn
 
@@ -53,7 +56,8 @@ def moving_outlines(scene: RayScene, colors: Colors, generator: torch.Generator)
     """Zeros, to be added to the samples, whose derivative is that of the moving outlines.
 
     Args:
-        colors: linear RGB `(N, 3)` that the camera sees, for pictures `(N,)`, samples `(N,)` and points `(N, 2)`.
+        colors: linear RGB `(N, 3)` that the camera sees, for pictures `(N,)`, samples `(N,)` and points `(N,
+            2)`.
 
     Returns:
         `(N,)` int64 indices of samples in the flattened (B, height, width), and `(N, 3)`.
@@ -62,7 +66,7 @@ def moving_outlines(scene: RayScene, colors: Colors, generator: torch.Generator)
     homogeneous = scene.homogeneous.detach()
     a, b, c = (homogeneous.index_select(1, corner) for corner in scene.surface.triangles.unbind(1))
     facing = (a * torch.linalg.cross(b, c)).sum(-1) > 0  # [B, F] seen from the one or the other side
-    in_front = (homogeneous[..., 2] > NEAR_M).index_select(1, ends.flatten()).view(-1, *ends.shape).all(-1)
+    in_front = (homogeneous[..., 2] > NEAR_M)[:, ends].all(-1)
     item, edge = (in_front & _parted(facing, faces)).nonzero().unbind(-1)
 
     corners = ends.index_select(0, edge) + (item * homogeneous.shape[1])[:, None]
@@ -70,7 +74,7 @@ def moving_outlines(scene: RayScene, colors: Colors, generator: torch.Generator)
     start, end = (points[..., :2] / points[..., 2:]).unbind(1)
     along = (end - start).detach()
     length = along.norm(dim=-1) * _near_view(scene, start.detach() + 0.5 * along, along.norm(dim=-1))
-    chosen, t, weight = _draw(length, PER_LENGTH, generator)
+    chosen, t, weight = _draw(length, math.prod(scene.size), generator)
     at = torch.lerp(start.index_select(0, chosen), end.index_select(0, chosen), t)
     normal = _across(along.index_select(0, chosen))
     item = item.index_select(0, chosen)
@@ -120,7 +124,9 @@ def moving_shadows(scene: RayScene, tracer: Shading, generator: torch.Generator)
 
         inside, sample = _sample_of(scene, item, at)
         rays = scene.camera_rays(item, at)
-        seen = scene.first(item, NEAR_M * rays, rays).index_select(0, inside) == triangle.index_select(0, inside)
+        seen = scene.first(item, NEAR_M * rays, rays).index_select(0, inside) == triangle.index_select(
+            0, inside
+        )
         inside, sample = inside[seen], sample[seen]
         item, triangle, to_light, aside, normal, weight, corners = (
             x.index_select(0, inside) for x in (item, triangle, to_light, aside, normal, weight, corners)
@@ -146,9 +152,9 @@ def _casting_edges(
     """Points on edges that part lit from unlit triangles, for points of the light.
 
     Returns:
-        Pictures `(N,)`, unit vectors to the light `(N, 3)`, the edges' ends `(N, 2)` as indices into the flattened
-        (B, V), the places `(N, 1)` between them in [0, 1], and the lengths `(N, 1)` that the points stand for, in
-        units of the edge's and weighted by the share of the point of the light.
+        Pictures `(N,)`, unit vectors to the light `(N, 3)`, the edges' ends `(N, 2)` as indices into the
+        flattened (B, V), the places `(N, 1)` between them in [0, 1], and the lengths `(N, 1)` that the points
+        stand for, in units of the edge's and weighted by the share of the point of the light.
     """
     ends, faces = mesh_edges(scene.surface.triangles)
     vertices = scene.vertices.detach()
@@ -165,27 +171,29 @@ def _casting_edges(
     corners = ends.index_select(0, edge) + (item * vertices.shape[1])[:, None]
     pixels = scene.homogeneous.detach().flatten(0, 1).index_select(0, corners.flatten()).view(-1, 2, 3)
     size = (pixels[..., :2] / pixels[..., 2:].clamp(min=NEAR_M)).diff(dim=1).squeeze(1).norm(dim=-1)
-    chosen, t, weight = _draw(size, PER_LENGTH, generator)
+    chosen, t, weight = _draw(size, math.prod(scene.size), generator)
     weight = weight / (points * size.index_select(0, chosen)[:, None])
     item, light, corners = (x.index_select(0, chosen) for x in (item, light, corners))
     return item, lights.index_select(0, light), corners, t, weight
 
 
 def _parted(facing: Tensor, faces: Tensor) -> Tensor:
-    """Edges `(N, E)` bool whose two triangles `(E, 2)` face different ways, `facing` `(N, F)`, or that have but one."""
+    """Which edges `(N, E)` have but one triangle, or two `(E, 2)` that face different ways, `facing` `(N,
+    F)`."""
     one, other = facing.index_select(1, faces[:, 0]), facing.index_select(1, faces[:, 1].clamp(min=0))
     return (one != other) | (faces[:, 1] < 0)
 
 
-def _draw(length: Tensor, density: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _draw(length: Tensor, limit: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Points spread evenly over pieces of `length` `(S,)`.
 
     Returns:
-        The pieces `(N,)` int64, the places on them `(N, 1)` in [0, 1], and the length `(N, 1)` that a point stands
-        for, all for N points, on average `density` a unit.
+        The pieces `(N,)` int64, the places on them `(N, 1)` in [0, 1], and the length `(N, 1)` that a point
+        stands for, all for N points: `PER_LENGTH` a unit, but not more than `limit`.
     """
+    length = length.nan_to_num(0, 0, 0)
     total = length.sum()
-    count = int((total * density).ceil())
+    count = min(int((total * PER_LENGTH).ceil()), limit)
     offset = torch.rand(count, generator=generator).to(length)
     stops = length.cumsum(0)
     along = (torch.arange(count, device=length.device) + offset) / max(count, 1) * total
@@ -196,7 +204,7 @@ def _draw(length: Tensor, density: float, generator: torch.Generator) -> tuple[T
 
 
 def _sample_of(scene: RayScene, item: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Which points `(N, 2)` are on the grids, `(M,)`, and the indices `(M,)` of the samples they belong to."""
+    """Which points `(N, 2)` are on the grids, `(M,)`, and the indices `(M,)` of the samples about them."""
     _, height, width = scene.size
     column, row = at.detach().floor().to(torch.int64).unbind(-1)
     inside = ((column >= 0) & (column < width) & (row >= 0) & (row < height)).nonzero().squeeze(-1)
@@ -226,7 +234,8 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def mesh_edges(triangles: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends `(E, 2)` of a mesh's edges, and the two triangles `(E, 2)` at each; −1 for the second if not two."""
+    """The ends `(E, 2)` of a mesh's edges, and the triangles `(E, 2)` at each; −1 for the second if not
+    two."""
     pairs = torch.cat([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]).sort(-1).values
     base = int(triangles.max()) + 1 if len(triangles) else 1
     keys, edge, count = (pairs[:, 0] * base + pairs[:, 1]).unique(return_inverse=True, return_counts=True)

@@ -11,7 +11,8 @@ _EVEN = (0.7548776662466927, 0.5698402909980532)
 
 
 def even(index: Tensor, shift: Tensor) -> Tensor:
-    """Points `(N, 2)` of the unit square: those of indices `(N,)` 0, 1, 2, … fill it evenly for each shift `(N, 2)`."""
+    """Points `(N, 2)` of the unit square: with one shift `(N, 2)`, indices `(N,)` 0, 1, 2, … fill it
+    evenly."""
     return (index[:, None] * shift.new_tensor(_EVEN) + shift).frac()
 
 
@@ -30,7 +31,8 @@ def cosine_lobe(dice: Tensor) -> Tensor:
 def visible_microfacet(dice: Tensor, to_eye: Tensor, alpha: Tensor) -> Tensor:
     """Normals of microfacets `(N, 3)`, as often as they are seen from `to_eye` `(N, 3)`, whose z is positive.
 
-    Roughness enters as α `(N, 1)` (Dupuy and Benyoub, "Sampling visible GGX normals with spherical caps", 2023).
+    Roughness enters as α `(N, 1)` (Dupuy and Benyoub, "Sampling visible GGX normals with spherical caps",
+    2023).
     """
     stretch = torch.cat([alpha, alpha, torch.ones_like(alpha)], dim=-1)
     eye = functional.normalize(stretch * to_eye, dim=-1)
@@ -42,8 +44,10 @@ def visible_microfacet(dice: Tensor, to_eye: Tensor, alpha: Tensor) -> Tensor:
 
 
 def frame(axis: Tensor) -> Tensor:
-    """Orthonormal bases `(N, 3, 3)` whose third rows are unit vectors `(N, 3)` (Duff et al., "Building an orthonormal
-    basis, revisited", 2017). Times a row vector of local coordinates they give the vector."""
+    """Orthonormal bases `(N, 3, 3)` whose third rows are unit vectors `(N, 3)`.
+
+    Duff et al., "Building an orthonormal basis, revisited", 2017.
+    """
     x, y, z = axis.unbind(-1)
     sign = torch.where(z < 0, -1.0, 1.0).to(z.dtype)
     a = -1 / (sign + z)

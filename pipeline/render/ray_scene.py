@@ -37,7 +37,7 @@ class RayScene:
         self._from_pixels = torch.linalg.inv(self.to_pixels.detach())
 
     def camera_rays(self, item: Tensor, at: Tensor) -> Tensor:
-        """Directions `(N, 3)` with z = −1 from the camera through points `(N, 2)` of the grids `item` `(N,)`."""
+        """Directions `(N, 3)`, z = −1, from the camera through points `(N, 2)` of the grids `item` `(N,)`."""
         through = torch.cat([at, torch.ones_like(at[:, :1])], dim=-1)
         if self.size[0] == 1:
             return through @ self._from_pixels[0]
@@ -52,7 +52,8 @@ class RayScene:
         return meets_any(self.vertices, self.surface.triangles, item, origin, direction)[:, None]
 
     def seen(self, item: Tensor, pixel: Tensor, at: Tensor) -> tuple[Fragments, Tensor]:
-        """What the camera sees at points `(N, 2)` of the grids: P fragments, and which of the N they are, `(P,)`.
+        """What the camera sees at points `(N, 2)` of the grids: P fragments, and which of the N they are,
+        `(P,)`.
 
         Args:
             pixel: `(N,)` int64 the samples that the points belong to.

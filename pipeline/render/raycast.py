@@ -1,6 +1,7 @@
 """What does a ray meet? Mitsuba 3 answers: Embree on a CPU, OptiX on a GPU.
 
-As with the rasterizer, the answer is an integer and has no derivative; all that is computed from it is plain torch.
+As with the rasterizer, the answer is an integer and has no derivative; all that is computed from it is plain
+torch.
 """
 
 import importlib

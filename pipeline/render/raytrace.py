@@ -1,17 +1,17 @@
 """Layer 2 by ray tracing: soft shadows, ambient occlusion and reflections, and their derivatives.
 
-A ray tracer is a renderer that asks another question: not which triangle covers a pixel, but which triangle a ray
-meets. Mitsuba 3 answers it (`raycast.py`). What follows from the answer is the rasterizer's own torch code, so the
-two share every formula of camera, texture, material and light.
+A ray tracer is a renderer that asks another question: not which triangle covers a pixel, but which triangle a
+ray meets. Mitsuba 3 answers it (`raycast.py`). What follows from the answer is the rasterizer's own torch
+code, so the two share every formula of camera, texture, material and light.
 
 A point of albedo a seen from v, under a directional light l and an environment L, sends out
 
-    directional · visible(l) · [a · diffuse(n·l) + π · ggx(n, l, v) · max(n·l, 0)] + ∫ [a/π + ggx(n, ω, v)] L(ω) n·ω dω
+    directional · visible(l) · [a · diffuse(n·l) + π · ggx(n, l, v) · max(n·l, 0)]
+    + ∫ [a/π + ggx(n, ω, v)] · L(ω) · max(n·ω, 0) dω
 
-The directional light is a disk of radius `softness`, sampled uniformly. The integral has two terms: the first is
-known in closed form under the open sky, and rays drawn ∝ n·ω correct it where they meet the mesh; rays of the second
-are mirrored in normals of microfacets, drawn from their distribution (Walter et al., "Microfacet models for
-refraction through rough surfaces", 2007, eq. 35).
+The directional light is a disk of radius `softness`, sampled uniformly. The integral has two terms: the first
+is known in closed form under the open sky, and rays drawn ∝ n·ω correct it where they meet the mesh; rays of
+the second are mirrored in the microfacets that the eye sees.
 """
 
 import math
@@ -36,24 +36,26 @@ from pipeline.render.surface import Surface
 class RayTracer(Renderer):
     """A ray tracer: `(*B, V, 3)` vertices in camera space → `(*B, H, W, 3)` sRGB.
 
-    Takes the place of a `Renderer` and differentiates like it, forward and in reverse, in the vertices and in all
-    parameters C2. Outlines and the edges of cast shadows carry derivatives; outlines in reflections and in the
-    occlusion of the environment do not. The samples are those of `seed` at every call and in every picture of a
-    batch. They are averaged in linear light and then encoded, the other way round than the rasterizer's: their noise
-    must not darken the picture. Mitsuba is asked once for each picture of a batch, and not under `torch.func.vmap`.
+    Takes the place of a `Renderer` and differentiates like it, forward and in reverse, in the vertices and in
+    all parameters C2. Outlines and the edges of cast shadows carry derivatives; outlines in reflections and
+    in the occlusion of the environment do not. The samples are those of `seed` at every call and in every
+    picture of a batch. They are averaged in linear light and then encoded, the other way round than the
+    rasterizer's: their noise must not darken the picture. Mitsuba is asked once for each picture of a batch,
+    and not under `torch.func.vmap`.
 
     Args:
         surface, material, camera, light: as for `Renderer`.
         background: `(3,)` linear RGB behind the rig; only the camera sees it, it gives no light.
         samples: samples per pixel along each side (4 means 16 camera rays).
         outlines: whether moving outlines and shadows carry gradients.
-        bounces: 1 for shadows, occlusion and reflections of surfaces that see the bare light; one more for each
-            further surface on the light's way. 0: camera rays only, the rasterizer's shading.
+        bounces: 1 for shadows, occlusion and reflections of surfaces that see the bare light; one more for
+            each further surface on the light's way. 0: camera rays only, the rasterizer's shading.
         softness: radius of the directional light in radians, as the surface sees it; 0 for hard shadows.
         seed: of the samples.
 
     Raises:
-        ChainRigError: there is a texture, but no texture coordinates; when called, Mitsuba or its LLVM is missing.
+        ChainRigError: there is a texture, but no texture coordinates; when called, Mitsuba or its LLVM is
+            missing.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class RayTracer(Renderer):
     def radiance(
         self, scene: RayScene, fragments: Fragments, to_eye: Tensor | None = None, bounces: int | None = None
     ) -> Tensor:
-        """Linear RGB `(P, 3)` that fragments send along unit vectors `to_eye` `(P, 3)`, to the camera if omitted."""
+        """Linear RGB `(P, 3)` that fragments send to the camera, or along unit vectors `to_eye` `(P, 3)`."""
         bounces = self.bounces if bounces is None else bounces
         position, normal, texel = self.touch(scene, fragments)
         to_eye = functional.normalize(-position, dim=-1) if to_eye is None else to_eye
@@ -144,15 +146,18 @@ class RayTracer(Renderer):
     def mirrored(
         self, axes: Tensor, to_eye: Tensor, roughness: Tensor, dice: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Directions `(P, 3)` from which microfacets mirror light to the eye, and its share `(P, 1)` in [0, 1].
+        """Directions `(P, 3)` from which microfacets mirror light to the eye, and its share `(P, 1)` in [0,
+        1].
 
-        The share is ggx · n·ω over the density of the directions, D·G₁/(4 n·v) (Heitz, "Sampling the GGX distribution
-        of visible normals", 2018, eq. 17).
+        The share is ggx · n·ω over the density of the directions, D·G₁/(4 n·v) (Heitz, "Sampling the GGX
+        distribution of visible normals", 2018, eq. 17).
         """
         alpha = roughness.clamp(min=MIN_ROUGHNESS) ** 2
         alpha2 = alpha * alpha
         local = (axes @ to_eye[:, :, None]).squeeze(-1)
-        n_v = local[:, 2:].clamp(min=1e-3)  # as `ggx` has it, where interpolated normals turn away from the eye
+        n_v = local[:, 2:].clamp(
+            min=1e-3
+        )  # as `ggx` has it, where interpolated normals turn away from the eye
         local = functional.normalize(torch.cat([local[:, :2], n_v], dim=-1), dim=-1)
         facet = visible_microfacet(dice, local, alpha)
         v_h = (local * facet).sum(-1, keepdim=True).clamp(min=0)
@@ -206,7 +211,7 @@ class RayTracer(Renderer):
         return [even(index, shift.index_select(0, pixel)) for shift in streams]
 
     def _pixel(self, sample: Tensor) -> Tensor:
-        """Flat indices `(N,)` of the pixels of samples, given by theirs; pictures are whole blocks of rows."""
+        """Flat indices `(N,)` of the pixels of samples, given by theirs."""
         width = self.camera.size[1]
         row = torch.div(sample, width * self.samples, rounding_mode="floor")
         column = sample % (width * self.samples)
