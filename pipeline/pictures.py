@@ -25,7 +25,7 @@ from pipeline.render.renderer import Renderer
 DISTANCE_M = 1.0  # from the camera to the head, where no control says otherwise
 MARGIN = 0.1  # beside the head, as a share of the picture's side
 NOTICEABLE_M = 0.003  # what a control moves less, its picture need not show
-MAX_TURNTABLE_PIXELS = 400_000_000  # of all frames together; an animation is made in memory
+MAX_PIXELS = 200_000_000  # of pictures that go into one file
 
 
 class Studio:
@@ -82,28 +82,25 @@ class Studio:
         ]
 
     def picture(self) -> Image.Image:
-        vertices = self._pose(self.x)
-        return next(self._draw(vertices[None], self.head, self.size))
+        return next(self._draw(self._pose(self.x)[None], self._renderer(self._calm_head(), self.size)))
 
     def turntable(self, count: int) -> Iterator[Image.Image]:
         """The head turned about the vertical through its middle, to its left first, in `count` steps."""
-        if count * self.size**2 > MAX_TURNTABLE_PIXELS:
-            raise ChainRigError(
-                f"{count} pictures of {self.size} × {self.size} pixels are too many for an animation: "
-                "make them fewer or smaller."
-            )
-        vertices = self._pose(self.x)
-        head = vertices[self.head]
+        _require_memory(count, self.size)
+        head = self._calm_head()
         middle = (head.amin(0) + head.amax(0)) / 2
-        angle = torch.arange(count, device=vertices.device) * (2 * math.pi / count)
+        angle = torch.arange(count, device=head.device) * (2 * math.pi / count)
         sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
         rows = [cosine, zero, sine, zero, zero + 1, zero, -sine, zero, cosine]
-        turns = torch.stack(rows, dim=-1).view(-1, 3, 3)
-        return self._draw((vertices - middle) @ turns.mT + middle, self.head, self.size)
+        turns = torch.stack(rows, dim=-1).view(-1, 3, 3).mT
+        meshes = (self._pose(self.x) - middle) @ turns + middle
+        framed = (head - middle) @ turns + middle
+        return self._draw(meshes, self._renderer(framed.flatten(0, 1), self.size))
 
     def each_control(self, group: str) -> Iterator[tuple[str, Image.Image]]:
         """(title, picture): the head as it is, and with each control of a group at the end of its range."""
         indices = range(*self.controls.groups[group].indices(len(self.controls)))
+        _require_memory(len(indices) + 1, self.cell)
         poses, titles = [self.x], ["as it is"]
         for i in indices:
             control, pose = self.controls.controls[i], self.x.clone()
@@ -111,14 +108,16 @@ class Studio:
             poses.append(pose)
             titles.append(control.name if control.high == 1 else f"{control.name} {control.high:g}")
         meshes = torch.stack([self._pose(pose) for pose in poses])
-        moved = ((meshes - meshes[0]).norm(dim=-1) > NOTICEABLE_M).any(0)
-        return zip(titles, self._draw(meshes, self.head & moved, self.cell), strict=True)
+        moved = self.head & ((meshes - meshes[0]).norm(dim=-1) > NOTICEABLE_M).any(0)
+        renderer = self._renderer(meshes[:, moved].flatten(0, 1), self.cell)
+        return zip(titles, self._draw(meshes, renderer), strict=True)
 
     def passes(self) -> list[tuple[str, str, Image.Image]]:
         """(name, title, picture) of the renderer's steps, see `render.passes`."""
-        vertices = self._pose(self.x)
-        renderer = self._renderer(vertices[self.head], self.size)
-        return [(each.name, each.title, _image(each.picture)) for each in passes(renderer, vertices)]
+        renderer = self._renderer(self._calm_head(), self.size)
+        return [
+            (each.name, each.title, _image(each.picture)) for each in passes(renderer, self._pose(self.x))
+        ]
 
     def _pose(self, x: Tensor) -> Tensor:
         vertices = self.deform(x)
@@ -129,10 +128,14 @@ class Studio:
             )
         return vertices
 
-    def _draw(self, meshes: Tensor, framed: Tensor, size: int) -> Iterator[Image.Image]:
-        """Meshes `(B, V, 3)`, all in one view, in which the vertices `framed` (V,) of each fit."""
-        renderer = self._renderer(meshes[:, framed].flatten(0, 1), size)
-        for vertices in meshes:
+    def _calm_head(self) -> Tensor:
+        """The head's vertices without its expression, so that pictures of expressions share one view."""
+        calm = self.x.clone()
+        calm[self.controls.groups["expression"]] = 0
+        return self._pose(calm)[self.head]
+
+    def _draw(self, meshes: Tensor, renderer: Renderer) -> Iterator[Image.Image]:
+        for vertices in meshes:  # [V, 3]
             with torch.no_grad():
                 rgb = renderer(vertices)
             yield _image(rgb if not self.transparent else cut_out(renderer, vertices, rgb))
@@ -161,6 +164,13 @@ class Studio:
         scale = size / max(self.lens.width, self.lens.height)
         sides = (max(1, round(self.lens.height * scale)), max(1, round(self.lens.width * scale)))
         return self._camera(scale * torch.eye(2, 3), sides)
+
+
+def _require_memory(count: int, size: int) -> None:
+    if count * size**2 > MAX_PIXELS:
+        raise ChainRigError(
+            f"{count} pictures of {size} × {size} pixels are too many for a file: make them smaller."
+        )
 
 
 def draw(

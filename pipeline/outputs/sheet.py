@@ -5,10 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.errors import ChainRigError
 from pipeline.outputs.overlay import GAP, INK, PAPER
-
-MAX_PIXELS = 100_000_000
 
 
 def sheet(cells: Sequence[tuple[str, Image.Image]], columns: int | None = None) -> Image.Image:
@@ -17,19 +14,12 @@ def sheet(cells: Sequence[tuple[str, Image.Image]], columns: int | None = None) 
     Args:
         cells: titles and pictures, all of one size.
         columns: how many pictures stand side by side; about as many as below each other if omitted.
-
-    Raises:
-        ChainRigError: the sheet would have more than 100 megapixels.
     """
     columns = columns or round(math.sqrt(1.2 * len(cells)))
     width, height = cells[0][1].size
     title = max(18, min(32, width // 10))
     across, down = width + GAP, height + title + GAP
     size = (columns * across + GAP, -(-len(cells) // columns) * down)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ChainRigError(
-            f"A sheet of {len(cells)} pictures would have {size[0]} × {size[1]} pixels: make them smaller."
-        )
     page = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(page)
     for index, (words, picture) in enumerate(cells):
