@@ -40,7 +40,7 @@ STEPS = 6  # of each round
 
 # Standard deviations of the logarithm of a region's colour: (brightness, hue). Others cannot be told.
 COLOUR_SPREAD = {
-    "flush": (0.10, 0.08),
+    "flush": (0.25, 0.10),
     "lid": (0.15, 0.05),
     "lip": (0.35, 0.15),
     "brow": (0.9, 0.15),
@@ -49,7 +49,7 @@ COLOUR_SPREAD = {
     "teeth": (0.2, 0.05),
 }
 SKIN_HUE = 0.08  # across the line from light to dark skin
-BRIGHTNESS, WHITENESS = 0.3, 0.08  # of the logarithm of ambient and directional light
+BRIGHTNESS, WHITENESS = 0.5, 0.08  # of the logarithm of ambient and directional light
 TURN = 0.8  # of the vector to the light, whose default is about as long as 1
 UNEVEN, COLOURED = 0.2, 0.03  # of the harmonics: grey, and the rest
 
