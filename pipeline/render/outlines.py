@@ -15,6 +15,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from pipeline.render import fused
+from pipeline.render.fused.outlines import find
 from pipeline.render.rasterize import Fragments, weigh
 from pipeline.render.surface import Surface
 
@@ -55,6 +57,8 @@ def find_outlines(fragments: Fragments, homogeneous: Tensor, surface: Surface) -
         homogeneous: `(B, V, 3)` homogeneous coordinates on the grid of samples; W is the depth in metres.
         surface: the mesh.
     """
+    if homogeneous.device.type == "cpu" and fused.serves(homogeneous, fragments.centre):
+        return _fused(fragments, homogeneous, surface)
     pairs = _pairs(fragments, homogeneous, surface)
     end, edge = _walk(pairs, fragments, homogeneous, surface)
     other = torch.cat([fragments.triangle, end.new_tensor([-1])]).index_select(0, pairs.other)
@@ -67,16 +71,46 @@ def find_outlines(fragments: Fragments, homogeneous: Tensor, surface: Surface) -
     return found[(~same).nonzero().squeeze(-1)]
 
 
+def _fused(fragments: Fragments, homogeneous: Tensor, surface: Surface) -> Outlines:
+    """The same in one pass on a CPU, in another order."""
+    points = homogeneous.detach().flatten(0, 1).contiguous()
+    depth = weigh(points[:, 2:].contiguous(), fragments.corners, fragments.barycentric.detach())
+    arrays = (
+        *(
+            seen_by(fragments),
+            depth.squeeze(-1),
+            fragments.item,
+            fragments.triangle,
+            fragments.centre,
+            points,
+        ),
+        *(homogeneous.shape[1], surface.triangles, surface.neighbours, surface.part_of_triangle),
+    )
+    rows = torch.from_numpy(
+        find(
+            *(x.contiguous().numpy() if isinstance(x, Tensor) else x for x in arrays), DEPTH_JUMP_M, MAX_STEPS
+        )
+    )
+    return Outlines(*rows[:, :5].unbind(1), edge=rows[:, 5:])
+
+
+def seen_by(fragments: Fragments) -> Tensor:
+    """Which of the P fragments each sample sees: `(B, H, W)` int64, P where it sees nothing."""
+    nothing = len(fragments.pixel)
+    count, height, width = fragments.size
+    seen = torch.full((count * height * width,), nothing, device=fragments.pixel.device)
+    seen[fragments.pixel] = torch.arange(nothing, device=seen.device)
+    return seen.view(fragments.size)
+
+
 def _pairs(fragments: Fragments, homogeneous: Tensor, surface: Surface) -> Outlines:
     """Neighbours of different parts, or with a step in depth: candidates, their edges not known yet."""
-    count, height, width = fragments.size
-    nothing = len(fragments.pixel)
+    _, height, width = fragments.size
     depth = weigh(homogeneous.flatten(0, 1)[:, 2:], fragments.corners, fragments.barycentric).squeeze(-1)
     depth = torch.cat([depth, depth.new_tensor([torch.inf])])
     part = surface.part_of_triangle.index_select(0, fragments.triangle)
     part = torch.cat([part, part.new_tensor([-1])])
-    seen = torch.full((count * height * width,), nothing, device=depth.device)
-    seen[fragments.pixel] = torch.arange(nothing, device=depth.device)
+    seen = seen_by(fragments).flatten()
     parts, depths = (x.index_select(0, seen).view(fragments.size) for x in (part, depth))
 
     found = []

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.render import fused
+from pipeline.render.fused import interpolation
 from pipeline.render.ids import triangle_ids
 
 
@@ -42,6 +44,8 @@ class Fragments:
 
 def weigh(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
     """Σᵢ weightsᵢ · values[cornersᵢ]: `(N, C)`, `(P, 3)`, `(P, 3)` → `(P, C)`."""
+    if fused.serves(values, weights):
+        return interpolation.Weigh.apply(weigh, values, corners, weights)
     a, b, c = (
         weight * values.index_select(0, corner)
         for weight, corner in zip(weights[..., None].unbind(1), corners.unbind(1), strict=True)
@@ -74,6 +78,13 @@ def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
     return torch.where(flat[:, None], 1 / 3, weights)
 
 
+def seen_at(points: Tensor, corners: Tensor, centre: Tensor) -> Tensor:
+    """Barycentrics `(P, 3)` of pixels `(P, 2)` on the triangles with these `corners` `(P, 3)` of the `(N, 3)` points."""
+    if fused.serves(points, centre):
+        return interpolation.Barycentrics.apply(seen_at, points, corners, centre)
+    return barycentrics(points.index_select(0, corners.flatten()).view(-1, 3, 3), centre)
+
+
 def rasterize(
     homogeneous: Tensor, clip: Tensor, triangles: Tensor, size: tuple[int, int], backend: str = "auto"
 ) -> Fragments:
@@ -93,6 +104,5 @@ def rasterize(
     centre = torch.stack([column, row], dim=-1).to(homogeneous.dtype) + 0.5
     triangle = ids.flatten().index_select(0, pixel)
     corners = triangles.index_select(0, triangle) + (item * clip.shape[1])[:, None]
-    positions = homogeneous.flatten(0, 1).index_select(0, corners.flatten()).view(-1, 3, 3)
-    weights = barycentrics(positions, centre)
+    weights = seen_at(homogeneous.flatten(0, 1), corners, centre)
     return Fragments((clip.shape[0], height, width), pixel, item, centre, triangle, corners, weights)

@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.errors import ChainRigError
+from pipeline.render import fused
+from pipeline.render.fused.texture import Sample
 
 
 class Mipmaps:
@@ -54,12 +56,19 @@ class Mipmaps:
         Returns:
             `(P, C)`; differentiable in `uv`, in `level` and in the texture.
         """
-        level = level.clamp(0, len(self.starts) - 1).to(uv.dtype)
+        level = level.to(uv.dtype)
+        if fused.serves(self.texels, uv, level):
+            return Sample.apply(self._trilinear, self.texels, uv, level, self.sizes, self.starts)
+        return self._trilinear(self.texels, uv, level)
+
+    def _trilinear(self, texels: Tensor, uv: Tensor, level: Tensor) -> Tensor:
+        level = level.clamp(0, len(self.starts) - 1)
         fine = level.detach().floor().to(torch.int64)
         coarse = (fine + 1).clamp(max=len(self.starts) - 1)
-        return torch.lerp(self._bilinear(uv, fine), self._bilinear(uv, coarse), (level - fine)[:, None])
+        near, far = self._bilinear(texels, uv, fine), self._bilinear(texels, uv, coarse)
+        return torch.lerp(near, far, (level - fine)[:, None])
 
-    def _bilinear(self, uv: Tensor, level: Tensor) -> Tensor:
+    def _bilinear(self, texels: Tensor, uv: Tensor, level: Tensor) -> Tensor:
         """Colours `(P, C)` of single levels, `(P,)` int64."""
         size = self.sizes.to(uv.dtype).index_select(0, level)
         u, v = uv.unbind(-1)
@@ -70,7 +79,6 @@ class Mipmaps:
         width, height = self.sizes.index_select(0, level).unbind(-1)
         corner = self.starts.index_select(0, level) + j * width + i
         right, down = (width > 1).to(torch.int64), torch.where(height > 1, width, 0)
-        texels = self.texels
         above = torch.lerp(texels.index_select(0, corner), texels.index_select(0, corner + right), fx)
         corner = corner + down
         below = torch.lerp(texels.index_select(0, corner), texels.index_select(0, corner + right), fx)

@@ -1,0 +1,131 @@
+"""The search for outlines, fused. What it finds, and how, is told in `pipeline.render.outlines`."""
+
+import numba
+import numpy as np
+
+SAME, EDGE, LOST = 0, 1, 2
+
+
+@numba.njit(cache=True)
+def find(
+    seen: np.ndarray,
+    depth: np.ndarray,
+    item: np.ndarray,
+    triangle: np.ndarray,
+    centre: np.ndarray,
+    points: np.ndarray,
+    vertices: int,
+    triangles: np.ndarray,
+    neighbours: np.ndarray,
+    part: np.ndarray,
+    jump: float,
+    max_steps: int,
+) -> np.ndarray:
+    """Rows (axis, front, other, front sample, other sample, two ends of the edge), int64.
+
+    Args:
+        seen: (B, H, W) the fragment of every sample; P where there is none.
+        depth, item, triangle, centre: of the P fragments.
+        points: (B·V, 3) homogeneous, `vertices` = V.
+    """
+    count, height, width = seen.shape
+    nothing = len(triangle)
+    capacity, found = 1024, 0
+    rows = np.empty((capacity, 7), np.int64)
+    for b in range(count):
+        for y in range(height):
+            for x in range(width):
+                here = seen[b, y, x]
+                for axis in range(2):
+                    if (axis == 0 and x + 1 == width) or (axis == 1 and y + 1 == height):
+                        continue
+                    there = seen[b, y, x + 1] if axis == 0 else seen[b, y + 1, x]
+                    if here == there:  # both see nothing
+                        continue
+                    apart = here == nothing or there == nothing
+                    if not apart:
+                        f, g = triangle[here], triangle[there]
+                        if f == g:
+                            continue
+                        apart = part[f] != part[g] or abs(depth[here] - depth[there]) > jump
+                    if not apart:
+                        continue
+                    ahead = there == nothing or (here != nothing and depth[here] <= depth[there])
+                    front, other = (here, there) if ahead else (there, here)
+                    sample = (b * height + y) * width + x
+                    after = sample + (1 if axis == 0 else width)
+                    target = triangle[other] if other != nothing else -1
+                    outcome, start, end = _walk(
+                        triangle[front], target, axis, 1.0 if ahead else -1.0, centre[front], item[front] * vertices,
+                        points, triangles, neighbours, part, max_steps,
+                    )  # fmt: skip
+                    if outcome == SAME:
+                        continue
+                    if found == capacity:
+                        larger = np.empty((2 * capacity, 7), np.int64)
+                        larger[:capacity] = rows
+                        rows, capacity = larger, 2 * capacity
+                    rows[found, 0], rows[found, 1], rows[found, 2] = axis, front, other
+                    rows[found, 3], rows[found, 4] = (sample, after) if ahead else (after, sample)
+                    rows[found, 5], rows[found, 6] = start, end
+                    found += 1
+    return rows[:found]
+
+
+@numba.njit(cache=True)
+def _walk(
+    t: int,
+    target: int,
+    axis: int,
+    towards: float,
+    centre: np.ndarray,
+    base: int,
+    points: np.ndarray,
+    triangles: np.ndarray,
+    neighbours: np.ndarray,
+    part: np.ndarray,
+    max_steps: int,
+) -> tuple[int, int, int]:
+    """What the walk ends at, and the ends of the outline's edge."""
+    along, across = np.empty(3), np.empty(3)
+    side, facing = -1, 0.0
+    c_along, c_across = float(centre[axis]), float(centre[1 - axis])
+    last = t
+    for step in range(max_steps):
+        for m in range(3):
+            v = base + triangles[t, m]
+            w = float(points[v, 2])
+            if not (w > 0 and np.isfinite(points[v, 0]) and np.isfinite(points[v, 1]) and np.isfinite(w)):
+                return _lost(last, target, triangles, part)
+            along[m] = (points[v, axis] / w - c_along) * towards
+            across[m] = points[v, 1 - axis] / w - c_across
+        area = (along[1] - along[0]) * (across[2] - across[0])
+        area -= (along[2] - along[0]) * (across[1] - across[0])
+        if step > 0 and (area * facing < 0 or area == 0):
+            return EDGE, base + triangles[t, (side + 1) % 3], base + triangles[t, (side + 2) % 3]
+        facing, last = np.sign(area), t
+        leave, at = -1, -np.inf
+        for k in range(3):
+            i, j = (k + 1) % 3, (k + 2) % 3
+            if k != side and (across[i] <= 0) != (across[j] <= 0):
+                place = along[i] + across[i] / (across[i] - across[j]) * (along[j] - along[i])
+                if place > at:
+                    leave, at = k, place
+        if leave < 0 or at >= 1:
+            return _lost(last, target, triangles, part)
+        beyond = neighbours[t, leave]
+        if beyond < 0:
+            return EDGE, base + triangles[t, (leave + 1) % 3], base + triangles[t, (leave + 2) % 3]
+        t, side = beyond // 3, beyond % 3
+    return _lost(last, target, triangles, part)
+
+
+@numba.njit(cache=True)
+def _lost(t: int, target: int, triangles: np.ndarray, part: np.ndarray) -> tuple[int, int, int]:
+    """The same surface if the other sample's triangle is reached, or touched."""
+    if target >= 0 and part[t] == part[target]:
+        for i in range(3):
+            for j in range(3):
+                if triangles[t, i] == triangles[target, j]:
+                    return SAME, -1, -1
+    return LOST, -1, -1
