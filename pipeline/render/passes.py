@@ -1,16 +1,15 @@
 """What a renderer knows on its way to the picture, as pictures: one for each step, for people to look at."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipeline.render import srgb
 from pipeline.render.composite import composite, pixel_of_sample
+from pipeline.render.outlines import find_outlines
 from pipeline.render.rasterize import Fragments
 from pipeline.render.renderer import Renderer
-from pipeline.render.silhouette import edge_term
 
 DARK = 0.1  # where there is nothing to show
 _GOLDEN = 2.399963229728653  # radians
@@ -48,10 +47,7 @@ def passes(renderer: Renderer, vertices: Tensor) -> list[Pass]:
     size = (*homogeneous.shape[:-2], *renderer.camera.size, 3)
 
     def show(name: str, title: str, color: Tensor) -> Pass:
-        flat, parts = homogeneous.reshape(-1, *homogeneous.shape[-2:]), renderer.surface.part_of_triangle
-        dark, samples = color.new_full((3,), DARK), renderer.samples
-        mean = composite(fragments, flat, parts, color.expand(-1, 3), dark, samples, outlines=False)
-        return Pass(name, title, mean.view(size))
+        return Pass(name, title, _mean(fragments, color.expand(-1, 3), renderer.samples).view(size))
 
     return [
         Pass("picture", "picture", renderer(vertices)),
@@ -69,7 +65,7 @@ def passes(renderer: Renderer, vertices: Tensor) -> list[Pass]:
         Pass(
             "outlines",
             "outlines: hue is where they face",
-            _outlines(renderer, fragments, homogeneous, depth, srgb.encode(shading.radiance)).view(size),
+            _outlines(renderer, fragments, homogeneous, srgb.encode(shading.radiance)).view(size),
         ),
     ]
 
@@ -78,47 +74,40 @@ def passes(renderer: Renderer, vertices: Tensor) -> list[Pass]:
 def coverage(renderer: Renderer, vertices: Tensor) -> Tensor:
     """The share of every pixel that `(*B, V, 3)` vertices cover: `(*B, H, W)` in [0, 1]."""
     homogeneous = renderer.homogeneous(vertices)
-    fragments = renderer.rasterize(homogeneous)
-    flat, parts = homogeneous.reshape(-1, *homogeneous.shape[-2:]), renderer.surface.part_of_triangle
-    one = fragments.barycentric.new_ones(len(fragments.pixel), 1)
-    share = composite(fragments, flat, parts, one, one.new_zeros(1), renderer.samples, outlines=False)
+    fragments, surface = renderer.rasterize(homogeneous), renderer.surface
+    flat = homogeneous.reshape(-1, *homogeneous.shape[-2:])
+    one = flat.new_ones(len(fragments.pixel), 1)
+    share = composite(fragments, flat, surface, one, one.new_zeros(1), renderer.samples, renderer.outlines)
     return share.view(*homogeneous.shape[:-2], *renderer.camera.size)
 
 
-def _outlines(
-    renderer: Renderer, fragments: Fragments, homogeneous: Tensor, depth: Tensor, color: Tensor
-) -> Tensor:
-    """Where moving outlines change the picture: colours `(B·H·W, 3)`.
-
-    It is the renderer's own term, differentiated along a motion of everything by a sample to the right and a
-    sample down. Hue is the direction from the nearer surface to what it hides, brightness how much they
-    differ.
-    """
-    points = homogeneous.reshape(-1, *homogeneous.shape[-2:])
-    values = torch.cat([depth, color], dim=-1)
-    beyond = 2 * depth.amax(0) if len(depth) else depth.new_ones(1)
-    behind = torch.cat([beyond, srgb.encode(renderer.background).to(values)])
+def _mean(fragments: Fragments, color: Tensor, samples: int) -> Tensor:
+    """Colours `(P, 3)` of fragments, averaged over the samples of a pixel: `(B·H·W, 3)`."""
     count, height, width = fragments.size
-    samples = renderer.samples
+    pixel = pixel_of_sample(fragments.pixel, width, samples)
+    picture = color.new_zeros(count * height * width // samples**2, 3)
+    return DARK + picture.index_add(0, pixel, color - DARK) / samples**2
 
-    def changes(moved: Tensor) -> tuple[Tensor, Tensor]:
-        sample, zero = edge_term(fragments, moved, renderer.surface.part_of_triangle, values, behind)
-        return zero, sample
 
-    sums = []
-    for axis in (0, 1):
-        motion = torch.zeros_like(points)
-        motion[..., axis] = points[..., 2]  # homogeneous: one sample, whatever the depth
-        derivative: Any = torch.func.jvp(changes, (points,), (motion,), has_aux=True)
-        _, change, sample = derivative
-        # `change` is half the difference of the left or upper surface and the right or lower one.
-        shares = torch.cat([-change[:, :1].sign(), change[:, 1:].abs()], dim=-1)
-        pixel = pixel_of_sample(sample, width, samples)
-        sums.append(shares.new_zeros(count * height * width // samples**2, 4).index_add(0, pixel, shares))
-    right, down = sums
-    strength = ((right + down)[:, 1:].amax(-1, keepdim=True) / samples).clamp(max=1)
-    color = _wheel(torch.atan2(-down[:, 0], right[:, 0])) * (0.5 + 0.5 * strength.sqrt())
-    return torch.where(((right != 0) | (down != 0)).any(-1, keepdim=True), color, DARK)
+def _outlines(renderer: Renderer, fragments: Fragments, homogeneous: Tensor, color: Tensor) -> Tensor:
+    """Where the renderer finds outlines: colours `(B·H·W, 3)`, for the colours `(P, 3)` of the fragments.
+
+    Hue is the direction from the nearer surface to what it hides, brightness how much the two differ.
+    """
+    found = find_outlines(fragments, homogeneous.reshape(-1, *homogeneous.shape[-2:]), renderer.surface)
+    color = torch.cat([color, srgb.encode(renderer.background).to(color)[None]])
+    contrast = (color[found.front] - color[found.other]).abs().amax(-1, keepdim=True)
+    direction = (found.other_sample - found.front_sample).sign()[:, None]
+    axes = torch.eye(2, device=color.device)[found.axis]
+    facing = torch.cat([direction * axes, contrast, torch.ones_like(contrast)], dim=-1).to(color)
+
+    count, height, width = fragments.size
+    pixel = pixel_of_sample(torch.cat([found.front_sample, found.other_sample]), width, renderer.samples)
+    sums = facing.new_zeros(count * height * width // renderer.samples**2, 4)
+    right, down, contrast, crossings = sums.index_add(0, pixel, facing.repeat(2, 1)).unbind(-1)
+    strength = (contrast / crossings.clamp(min=1)).clamp(max=1).sqrt()
+    hue = _wheel(torch.atan2(-down, right))
+    return torch.where(crossings[:, None] > 0, hue * (0.5 + 0.5 * strength[:, None]), DARK)
 
 
 def _hashed(number: Tensor) -> Tensor:
