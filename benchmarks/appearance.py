@@ -3,9 +3,10 @@
     python benchmarks/appearance.py [FOLDER] [--set a.b=c …] [--json FILE]
     python benchmarks/appearance.py --distances [--json FILE]
 
-The first fits the example photo and every photo of a folder, then unfreezes the appearance, and states the mean
-absolute difference of sRGB values inside the face's outline with default and with found light and colours, and the landmark
-residual before and after. The second renders made-up heads from known distances and estimates them.
+The first fits the example photo and every photo of a folder, then unfreezes the appearance, and states the
+mean absolute difference of sRGB values inside the face's outline with default and with found light and
+colours, and the landmark residual before and after. The second renders made-up heads from known distances
+and estimates them.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 """C2 from a photo: what light and which colours make the render look like the face?
 
-The geometry stands still, so that what every pixel sees (regions, normals) is found once, and only the shading is
-computed anew: sRGB(colours · light) on a coarse grid, compared with the photo inside the outline of the face by a
-robust distance, with priors that tell light from paint.
+The geometry stands still, so that what every pixel sees (regions, normals) is found once, and only the
+shading is computed anew: sRGB(colours · light) on a coarse grid, compared with the photo inside the outline
+of the face by a robust distance. `appearance_prior.py` tells light from paint.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,12 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.appearance_prior import LIMIT, UNKNOWNS, decode
 from pipeline.detect.embedding import FACE_OVAL
 from pipeline.errors import ChainRigError
 from pipeline.render import srgb
 from pipeline.render.camera import Camera
-from pipeline.render.head_texture import DEFAULT_COLOURS, REGIONS, SKIN_TONES, HeadTexture, mixed_with_skin
+from pipeline.render.head_texture import DEFAULT_COLOURS, REGIONS, HeadTexture, mixed_with_skin
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material, shade
 from pipeline.render.renderer import Renderer
@@ -30,39 +31,12 @@ from pipeline.solve.priors import Prior
 GRID = 128  # pixels along a side of the view in which light and colours are looked for
 CELL = 2  # of these are averaged, so that pores and a line a pixel off do not count
 CELLS_ALIKE = 12  # neighbouring pixels err together: so many tell as much as one
-# (how well a cell should agree, beyond which difference it counts for less), sRGB. The priors lead at first, so that
-# hair or a hand over the face does not.
+# (how well a cell should agree, beyond which difference it counts for less), sRGB. The priors lead at
+# first, so that hair or a hand over the face does not.
 ROUNDS = ((0.1, 0.5), (0.03, 0.25))
-LIMIT = 2.5  # standard deviations that no parameter leaves
 TEXELS = 4  # of the texture are averaged on each axis: the grid is too coarse to see more
 FEWEST = 200  # pixels of the grid; a face has some five thousand
 STEPS = 6  # of each round
-
-# Standard deviations of the logarithm of a region's colour: (brightness, hue). Others cannot be told.
-COLOUR_SPREAD = {
-    "flush": (0.25, 0.10),
-    "lid": (0.15, 0.05),
-    "lip": (0.35, 0.15),
-    "brow": (0.9, 0.15),
-    "sclera": (0.35, 0.05),
-    "iris": (0.6, 0.25),
-    "teeth": (0.2, 0.05),
-}
-SKIN_HUE = 0.08  # across the line from light to dark skin
-BRIGHTNESS, WHITENESS = 0.5, 0.08  # of the logarithm of ambient and directional light
-TURN = 0.8  # of the vector to the light, whose default is about as long as 1
-UNEVEN, COLOURED = 0.2, 0.03  # of the harmonics: grey, and the rest
-
-_GREY = [1.0, 1.0, 1.0]
-_COUNTS = {
-    "ambient": 3,
-    "directional": 3,
-    "direction": 3,
-    "harmonics": 24,
-    "skin": 3,
-    **dict.fromkeys(COLOUR_SPREAD, 3),
-}
-UNKNOWNS = sum(_COUNTS.values())
 
 
 @dataclass(frozen=True)
@@ -87,7 +61,7 @@ class Appearance:
 
 
 def face_mask(landmarks: Tensor, size: int) -> Tensor:
-    """Which pixels lie inside the outline of the face: `(478, ≥ 2)` in pixels of a view → `(size, size)` bool."""
+    """The pixels inside the outline of a face: `(478, ≥ 2)` pixels of a view → `(size, size)` bool."""
     oval = landmarks[list(FACE_OVAL), :2].double().cpu()
     around = oval - oval.mean(0)
     order = torch.atan2(around[:, 1], around[:, 0]).argsort()
@@ -107,9 +81,8 @@ def estimate(
     """Light and colours that make the render of vertices look like the photo.
 
     Minimises ½ Σ ρ(|render − photo|² / σ²) + ½ |θ|² over the means of small cells inside the mask, where
-    ρ(s) = s / (1 + s σ²/c²) (Geman and McClure, "Bayesian image analysis", 1985) lets hair, glasses and cast shadows count
-    for little, and the parameters θ are standard normal: light is about white and about as bright as the default,
-    skin lies on a line through SKIN_TONES, regions near their default colours.
+    ρ(s) = s / (1 + s σ²/c²) (Geman and McClure, "Bayesian image analysis", 1985) lets hair, glasses and cast
+    shadows count for little, and θ are the parameters of `appearance_prior.py`.
 
     Args:
         renderer: in the view of the photo's crop.
@@ -146,41 +119,6 @@ def estimate(
     return Appearance(light.float(), {name: tuple(colour) for name, colour in names})
 
 
-def decode(theta: Tensor) -> tuple[Light, Tensor]:
-    """Light and colours `(M, 3)` of standard normal parameters `(K,)`."""
-    part = dict(zip(_COUNTS, theta.split(list(_COUNTS.values())), strict=True))
-    default = Light.default().to(theta.dtype)
-    ambient, directional = (
-        of.log() + _spread(part[name], _GREY, BRIGHTNESS, WHITENESS)
-        for name, of in (("ambient", default.ambient), ("directional", default.directional))
-    )
-    uneven = _spread(part["harmonics"].view(8, 3), _GREY, UNEVEN, COLOURED)
-    light = Light(
-        ambient.exp(),
-        directional.exp(),
-        default.direction + TURN * part["direction"],
-        torch.cat([torch.zeros_like(uneven[:1]), uneven]),  # the first is ambient light
-    )
-    tones = theta.new_tensor(list(SKIN_TONES.values())).log()
-    colours = dict(DEFAULT_COLOURS)
-    line = tones[0] - tones[-1]  # from the darkest to the lightest
-    scale = float((tones - tones.mean(0)).square().sum(-1).mean().sqrt())
-    logs = {name: theta.new_tensor(colour).log() for name, colour in colours.items()}
-    logs["skin"] = tones.mean(0) + _spread(part["skin"], line.tolist(), scale / math.sqrt(3), SKIN_HUE)
-    for name, (brightness, hue) in COLOUR_SPREAD.items():
-        logs[name] = logs[name] + _spread(part[name], _GREY, brightness, hue)
-    logs["hair"] = logs["hair"] + logs["brow"] - theta.new_tensor(DEFAULT_COLOURS["brow"]).log()
-    return light, torch.stack([logs[name] for name in REGIONS]).exp()
-
-
-def _spread(standard: Tensor, axis: Sequence[float], along: float, across: float) -> Tensor:
-    """`(*, 3)` standard normal → normal with deviations `along`·√3 on an axis of RGB, and `across`·√3 on two at right angles."""
-    first = functional.normalize(standard.new_tensor(axis), dim=0)
-    second = functional.normalize(torch.linalg.cross(first, standard.new_tensor([1.0, 0.0, -1.0])), dim=0)
-    basis = torch.stack([along * first, across * second, across * torch.linalg.cross(first, second)])
-    return math.sqrt(3) * standard @ basis
-
-
 @dataclass(frozen=True)
 class Seen:
     """What the pixels of the face see, whatever the light and the colours are; P pixels in C cells.
@@ -192,6 +130,7 @@ class Seen:
         cell: `(P,)` int64 the cell of a pixel.
         count: `(C, 1)` pixels of a cell.
         photo: `(C, 3)` mean sRGB.
+        material: for what is not estimated.
     """
 
     shares: Tensor
@@ -216,16 +155,8 @@ class Seen:
         fragments = coarse.rasterize(homogeneous)
         position, normal = coarse.geometry(fragments, vertices, vertices.shape[:-2])
         uv, level = coarse.texture_coordinates(fragments, homogeneous)
-        maps = torch.cat([texture.weights, texture.detail[None]]).float()
-        maps = functional.avg_pool2d(maps[None], TEXELS)[0].movedim(0, -1) / maps.new_tensor(
-            [*len(REGIONS) * [255.0], 160.0]
-        )
-        maps = torch.cat(
-            [maps[..., :-1] * maps[..., -1:], maps[..., :-1] @ texture.roughness[:, None]], dim=-1
-        )
-        shares, roughness = (
-            Mipmaps(maps).sample(uv, level - math.log2(TEXELS)).split([len(REGIONS), 1], dim=-1)
-        )
+        maps = Mipmaps(_shares_and_roughness(texture))
+        shares, roughness = maps.sample(uv, level - math.log2(TEXELS)).split([len(REGIONS), 1], dim=-1)
 
         pooled = functional.avg_pool2d(photo.movedim(-1, 0)[None], shrink)[0].movedim(0, -1).flatten(0, 1)
         inside = functional.avg_pool2d(mask[None].float(), shrink).flatten() == 1
@@ -233,8 +164,8 @@ class Seen:
         pixel = fragments.pixel[kept]
         if len(pixel) < FEWEST:
             raise ChainRigError(
-                "The fitted head does not cover the face in the photo, so light and colours cannot be read there: fit "
-                "without --fit-appearance."
+                "The fitted head does not cover the face in the photo, so that light and colours cannot be "
+                "read there: fit without --fit-appearance."
             )
         row, column = pixel // GRID, pixel % GRID
         cells, cell, count = torch.unique(
@@ -258,3 +189,11 @@ class Seen:
         radiance = shade(self.material, light, texel, self.normal, self.to_eye, self.cell * 0).radiance
         mean = radiance.new_zeros(self.photo.shape).index_add(0, self.cell, srgb.encode(radiance))
         return mean / self.count
+
+
+def _shares_and_roughness(texture: HeadTexture) -> Tensor:
+    """`(H, W, M + 1)`: the regions' shares times detail, and the roughness, means of a few texels."""
+    maps = torch.cat([texture.weights, texture.detail[None]]).float()
+    maps = functional.avg_pool2d(maps[None], TEXELS)[0].movedim(0, -1)
+    shares, detail = maps[..., :-1] / 255, maps[..., -1:] / 160
+    return torch.cat([shares * detail, shares @ texture.roughness[:, None]], dim=-1)

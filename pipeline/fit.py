@@ -259,7 +259,7 @@ class FaceFitter:
         prior: Prior,
         on_step: Callable[[Tensor], None],
     ) -> tuple[Camera, LandmarkObjective, Solution, Look]:
-        """C2 from the photo, at the controls that were found; then a few more steps with a render that looks like it.
+        """C2 from the photo, at the controls found; then more steps with a render that looks like it.
 
         Where those steps do not bring the landmarks closer, camera, controls and chain stay as they were, and
         light and colours only show in the pictures.
@@ -295,7 +295,7 @@ class FaceFitter:
         return camera, objective, solution, look._replace(focal_spread=None)
 
     def face(self, photo: Photo, settled: Settled) -> tuple[Tensor, Tensor]:
-        """The detector's view of the photo `(256, 256, 3)` sRGB, and which of its pixels lie inside the face."""
+        """The detector's view of the photo `(256, 256, 3)` sRGB, and the pixels of it inside the face."""
         crop = settled.region.crop(photo.srgb)
         return crop, face_mask(settled.region.map_to_crop(settled.landmarks), settled.region.size)
 

@@ -1,7 +1,8 @@
 """The focal length, from how perspective bends a face: near heads have large noses and small ears.
 
-Seen through the landmarks only, that says little: a shape of the head explains nearly as much as a distance does. So
-the focal length is one more unknown with a prior, and comes with its own uncertainty (docs/appearance.md).
+Seen through the landmarks only, that says little: a shape of the head explains nearly as much as a distance
+does. So the focal length is one more unknown with a prior, and comes with its own uncertainty
+(docs/appearance.md).
 """
 
 import math
@@ -33,9 +34,10 @@ def estimate_focal(
 ) -> FocalEstimate:
     """The focal length with which the landmark embedding explains the photo best.
 
-    Minimises ½ ‖r(x, φ)‖² + prior(x) + ½ (φ / spread)² over the controls and φ = log(focal length / the camera's),
-    where the head is moved e^φ times as far away, so that it keeps its size and φ is perspective alone. r is the
-    embedding's residual and what the chain's differs from it at `x`.
+    Minimises ½ ‖r(x, φ)‖² + prior(x) + ½ (φ / spread)² over the controls and
+    φ = log(focal length / the camera's), where the head is moved e^φ times as far away, so that it keeps its
+    size and φ is perspective alone. r is the embedding's residual and what the chain's differs from it at
+    `x`.
 
     Args:
         distance: index of the control that is z of the head.

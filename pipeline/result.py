@@ -34,10 +34,11 @@ class FoundAppearance:
         direction: unit vector from the face to the light, in camera space.
         harmonics: 9 rows in the order of `harmonics_basis`.
         colours: of the texture's regions, as `HeadTexture` takes them.
-        error_start, error_final: mean absolute difference of sRGB values in [0, 1] inside the outline of the face, with
-            default and with found light and colours.
+        error_start, error_final: mean absolute difference of sRGB values in [0, 1] inside the outline of the
+            face, with default and with found light and colours.
         distance_m: of the head.
-        distance_spread: standard deviation of the logarithm of distance and focal length, where they were estimated.
+        distance_spread: standard deviation of the logarithm of distance and focal length; None where
+            they were not estimated.
     """
 
     ambient: list[float]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pipeline import assets
-from pipeline.appearance import UNKNOWNS, Appearance, decode, estimate, face_mask, photometric_error
+from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
+from pipeline.appearance_prior import UNKNOWNS, decode
 from pipeline.chain import build_renderer
 from pipeline.config import Config, load_config
 from pipeline.deform.deform import Deformer
