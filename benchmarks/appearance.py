@@ -166,7 +166,8 @@ def _line(row: dict) -> str:
     return (
         f"{row['photo']:14} error {row['error_start']:.3f} → {row['error_final']:.3f} ({row['drop']:.0%})  "
         f"residual {row['residual_start']:.2f} → {row['residual_final']:.2f}  "
-        f"focal length × {row['focal_factor']:.2f}  {row['seconds_fit']:.1f} + {row['seconds_appearance']:.1f} s"
+        f"focal length × {row['focal_factor']:.2f}  "
+        f"{row['seconds_fit']:.1f} + {row['seconds_appearance']:.1f} s"
     )
 
 
