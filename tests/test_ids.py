@@ -182,6 +182,24 @@ def test_the_nearest_triangle_wins_whatever_the_order_and_the_winding(find_ids: 
         assert (find_ids(clip, torch.tensor([far, near]), (4, 4)) == 1).all()
 
 
+def test_small_triangles_a_millimetre_behind_a_large_one_are_hidden(find_ids: Place) -> None:
+    size, cells = (256, 256), 6 if find_ids.interpreted else 20
+    at = torch.arange(cells + 1) / 2.0  # half a pixel apart
+    y, x = (grid.flatten() for grid in torch.meshgrid(at + 0.1, at + 0.2, indexing="ij"))
+    i, j = (
+        grid.flatten() for grid in torch.meshgrid(torch.arange(cells), torch.arange(cells), indexing="ij")
+    )
+    a, b = i * (cells + 1) + j, (i + 1) * (cells + 1) + j
+    small = torch.cat([torch.stack([a, b, a + 1], -1), torch.stack([a + 1, b, b + 1], -1)])
+    large = torch.tensor([[-1.0, -1, 1], [99, -1, 1], [-1, 99, 1]])
+    points = torch.cat([torch.stack([x, y, torch.full_like(x, 1.001)], -1), large]).double()
+    clip = in_pixels(points, size)
+    assert (find_ids(clip, small, size) >= 0).sum() == (cells // 2) ** 2
+    triangles = torch.cat([small, torch.tensor([[len(x), len(x) + 1, len(x) + 2]])])
+    found = find_ids(clip, triangles, size)
+    assert set(found.unique().tolist()) == {-1, len(small)}
+
+
 @exactly
 def test_triangles_that_pierce_each_other_share_the_picture_where_they_cross(find_ids: Place) -> None:
     rising = torch.tensor([[-9.0, -9, 1], [30, 8, 9], [-9, 99, 1]])

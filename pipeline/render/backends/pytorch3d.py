@@ -16,24 +16,26 @@ from torch import Tensor
 def ids(clip: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     """`(B, H, W)` int64: the interface of `pipeline.render.ids`."""
     batch, count = clip.shape[0], len(triangles)
-    pieces = clip_near(clip.double()[:, triangles])  # [B, 2, F, 3, 4]
-    finite = pieces.isfinite().flatten(-2).all(-1) & (pieces[..., 3] > 0).all(-1)  # [B, 2, F]
+    pieces = clip_near(clip.double()[:, triangles])  # [B, N, F, 3, 4]
+    finite = pieces.isfinite().flatten(-2).all(-1) & (pieces[..., 3] > 0).all(-1)  # [B, N, F]
     pieces = torch.where(finite[..., None, None], pieces, pieces.new_tensor([0.0, 0, 0, 1]))
     height, width = size
     shorter = min(size)
     x, y, z, w = pieces.unbind(-1)
-    corners = torch.stack([-x / w * (width / shorter), y / w * (height / shorter), z / w + 2], -1)
-    corner_of = torch.arange(corners[0].numel() // 3, device=clip.device).view(-1, 3)  # [2F, 3]
+    corners = torch.stack([-x / w * (width / shorter), y / w * (height / shorter), 1 / (3 - z / w)], -1)
+    corner_of = torch.arange(corners[0].numel() // 3, device=clip.device).view(-1, 3)  # [N·F, 3]
     meshes = Meshes(corners.reshape(batch, -1, 3).float(), corner_of.expand(batch, -1, -1))
-    # z/w is affine on the screen: no perspective correction.
-    faces, *_ = rasterize_meshes(meshes, image_size=size, blur_radius=0.0, faces_per_pixel=1)
+    # With perspective correction the reciprocal of its depth is affine on the screen, as z/w is. Without, its
+    # weights sum to less than 1 in small triangles, which then come too near.
+    faces, *_ = rasterize_meshes(meshes, size, 0.0, faces_per_pixel=1, perspective_correct=True)
     return torch.where(faces[..., 0] < 0, -1, faces[..., 0] % count)
 
 
 def clip_near(corners: Tensor) -> Tensor:
-    """The seen side of triangles at the near plane z = −w: `(*B, F, 3, 4)` clip → `(*B, 2, F, 3, 4)`.
+    """The seen side of triangles at the near plane z = −w: `(*B, F, 3, 4)` clip → `(*B, N, F, 3, 4)`.
 
-    Two triangles for each, without area or not finite where fewer are left.
+    N is 1, or 2 if two corners of any triangle are seen: then two for each, without area or not finite where
+    fewer are left.
     """
     depth = corners[..., 2] + corners[..., 3]  # [*B, F, 3]
     inside = depth >= 0
@@ -46,7 +48,8 @@ def clip_near(corners: Tensor) -> Tensor:
     third = torch.where(two, _cut(b, c), torch.where(one, _cut(a, c), c))
     second = torch.where(one, _cut(a, b), b)
     fourth = torch.where(two, _cut(a, c), third)
-    pieces = torch.stack([torch.stack([a, second, third], -2), torch.stack([a, third, fourth], -2)], -4)
+    pieces = [torch.stack([a, second, third], -2), torch.stack([a, third, fourth], -2)]
+    pieces = torch.stack(pieces[: 2 if two.any() else 1], -4)
     return torch.where((count == 0)[..., None, :, None, None], torch.nan, pieces)
 
 
