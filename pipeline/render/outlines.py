@@ -6,8 +6,8 @@ walked to: from the sample's triangle towards the other sample, over its neighbo
 other way. A walk that arrives at the other sample's triangle has found that there is no outline, only a steep
 surface.
 
-Like the triangle ids, all this is integers and has no derivative. This file is the plain reference, for any device;
-`fused/outlines.py` does the same in one pass on a CPU.
+Like the triangle ids, all this is integers and has no derivative. `find_plainly` is the reference, for any device; on a
+CPU `backends/outlines.py` does the same in one pass.
 """
 
 from dataclasses import dataclass, fields
@@ -15,8 +15,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pipeline.render import fused
-from pipeline.render.fused.outlines import find
+from pipeline.render.backends.outlines import outline_rows
 from pipeline.render.rasterize import Fragments, weigh
 from pipeline.render.surface import Surface
 
@@ -57,39 +56,23 @@ def find_outlines(fragments: Fragments, homogeneous: Tensor, surface: Surface) -
         homogeneous: `(B, V, 3)` homogeneous coordinates on the grid of samples; W is the depth in metres.
         surface: the mesh.
     """
-    if homogeneous.device.type == "cpu" and fused.serves(homogeneous, fragments.centre):
-        return _fused(fragments, homogeneous, surface)
-    pairs = _pairs(fragments, homogeneous, surface)
-    end, edge = _walk(pairs, fragments, homogeneous, surface)
-    other = torch.cat([fragments.triangle, end.new_tensor([-1])]).index_select(0, pairs.other)
-    # The walk's triangle and the other sample's may touch only, where a sample lies on an edge.
-    shared = surface.triangles[end][:, :, None] == surface.triangles[other.clamp(min=0)][:, None, :]
-    part = surface.part_of_triangle
-    same = (edge[:, 0] < 0) & (other >= 0) & (part[end] == part[other.clamp(min=0)])
-    same &= (end == other) | shared.flatten(1).any(-1)
-    found = Outlines(**{**vars(pairs), "edge": edge})
-    return found[(~same).nonzero().squeeze(-1)]
-
-
-def _fused(fragments: Fragments, homogeneous: Tensor, surface: Surface) -> Outlines:
-    """The same in one pass on a CPU, in another order."""
-    points = homogeneous.detach().flatten(0, 1).contiguous()
-    depth = weigh(points[:, 2:].contiguous(), fragments.corners, fragments.barycentric.detach())
-    arrays = (
-        *(
-            seen_by(fragments),
-            depth.squeeze(-1),
-            fragments.item,
-            fragments.triangle,
-            fragments.centre,
-            points,
-        ),
-        *(homogeneous.shape[1], surface.triangles, surface.neighbours, surface.part_of_triangle),
-    )
-    rows = torch.from_numpy(
-        find(
-            *(x.contiguous().numpy() if isinstance(x, Tensor) else x for x in arrays), DEPTH_JUMP_M, MAX_STEPS
-        )
+    points = homogeneous.detach().flatten(0, 1)
+    depth = weigh(points[:, 2:], fragments.corners, fragments.barycentric.detach()).squeeze(-1)
+    if homogeneous.device.type != "cpu":
+        return find_plainly(fragments, homogeneous.detach(), depth, surface)
+    rows = outline_rows(
+        seen_by(fragments),
+        depth,
+        fragments.item,
+        fragments.triangle,
+        fragments.centre,
+        points,
+        homogeneous.shape[1],
+        surface.triangles,
+        surface.neighbours,
+        surface.part_of_triangle,
+        DEPTH_JUMP_M,
+        MAX_STEPS,
     )
     return Outlines(*rows[:, :5].unbind(1), edge=rows[:, 5:])
 
@@ -103,10 +86,23 @@ def seen_by(fragments: Fragments) -> Tensor:
     return seen.view(fragments.size)
 
 
-def _pairs(fragments: Fragments, homogeneous: Tensor, surface: Surface) -> Outlines:
+def find_plainly(fragments: Fragments, homogeneous: Tensor, depth: Tensor, surface: Surface) -> Outlines:
+    """`find_outlines` in plain torch, in another order; `depth` `(P,)` of the fragments."""
+    pairs = _pairs(fragments, depth, surface)
+    end, edge = _walk(pairs, fragments, homogeneous, surface)
+    other = torch.cat([fragments.triangle, end.new_tensor([-1])]).index_select(0, pairs.other)
+    # The walk's triangle and the other sample's may touch only, where a sample lies on an edge.
+    shared = surface.triangles[end][:, :, None] == surface.triangles[other.clamp(min=0)][:, None, :]
+    part = surface.part_of_triangle
+    same = (edge[:, 0] < 0) & (other >= 0) & (part[end] == part[other.clamp(min=0)])
+    same &= (end == other) | shared.flatten(1).any(-1)
+    found = Outlines(**{**vars(pairs), "edge": edge})
+    return found[(~same).nonzero().squeeze(-1)]
+
+
+def _pairs(fragments: Fragments, depth: Tensor, surface: Surface) -> Outlines:
     """Neighbours of different parts, or with a step in depth: candidates, their edges not known yet."""
     _, height, width = fragments.size
-    depth = weigh(homogeneous.flatten(0, 1)[:, 2:], fragments.corners, fragments.barycentric).squeeze(-1)
     depth = torch.cat([depth, depth.new_tensor([torch.inf])])
     part = surface.part_of_triangle.index_select(0, fragments.triangle)
     part = torch.cat([part, part.new_tensor([-1])])

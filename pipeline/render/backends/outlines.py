@@ -1,13 +1,45 @@
-"""The search for outlines, fused. What it finds, and how, is told in `pipeline.render.outlines`."""
+"""The search for outlines on a CPU, compiled. What it finds, and how, is told in `pipeline.render.outlines`."""
 
 import numba
 import numpy as np
+import torch
+from torch import Tensor
 
 SAME, EDGE, LOST = 0, 1, 2
 
 
+@torch.library.custom_op("chainrig::outline_rows", mutates_args=(), device_types="cpu")
+def outline_rows(
+    seen: Tensor,
+    depth: Tensor,
+    item: Tensor,
+    triangle: Tensor,
+    centre: Tensor,
+    points: Tensor,
+    vertices: int,
+    triangles: Tensor,
+    neighbours: Tensor,
+    part: Tensor,
+    jump: float,
+    max_steps: int,
+) -> Tensor:
+    """Rows (axis, front, other, front sample, other sample, two ends of the edge), int64 `(K, 7)`.
+
+    Args:
+        seen: `(B, H, W)` the fragment of every sample; P where there is none.
+        depth, item, triangle, centre: of the P fragments.
+        points: `(B·V, 3)` homogeneous, `vertices` = V.
+        triangles, neighbours, part: of the surface.
+        jump: in depth, in metres, that makes two samples candidates.
+        max_steps: of a walk.
+    """
+    fragments = (x.contiguous().numpy() for x in (seen, depth, item, triangle, centre, points))
+    surface = (x.contiguous().numpy() for x in (triangles, neighbours, part))
+    return torch.from_numpy(_find(*fragments, vertices, *surface, jump, max_steps))
+
+
 @numba.njit(cache=True)
-def find(
+def _find(
     seen: np.ndarray,
     depth: np.ndarray,
     item: np.ndarray,
@@ -21,13 +53,6 @@ def find(
     jump: float,
     max_steps: int,
 ) -> np.ndarray:
-    """Rows (axis, front, other, front sample, other sample, two ends of the edge), int64.
-
-    Args:
-        seen: (B, H, W) the fragment of every sample; P where there is none.
-        depth, item, triangle, centre: of the P fragments.
-        points: (B·V, 3) homogeneous, `vertices` = V.
-    """
     count, height, width = seen.shape
     nothing = len(triangle)
     capacity, found = 1024, 0
