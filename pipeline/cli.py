@@ -236,8 +236,11 @@ def render(
     ] = "head",
     transparent: Annotated[bool, typer.Option("--transparent", help="No background.")] = False,
     skin: Annotated[
-        str, typer.Option(help="light, medium, tan, dark, or a colour R,G,B (sRGB, each 0 to 255).")
-    ] = "medium",
+        str | None,
+        typer.Option(
+            help="light, medium, tan, dark, or a colour R,G,B (sRGB, each 0 to 255).", show_default="medium"
+        ),
+    ] = None,
     samples: Annotated[int, typer.Option(min=1, max=8, help="Samples a pixel, on each axis.")] = 2,
     rasterizer: Annotated[str, typer.Option(help="auto, cpu, triton, pytorch3d or nvdiffrast.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -265,7 +268,8 @@ def render(
         cell=size or 192,
         whole_photo=frame == "photo",
         transparent=transparent,
-        skin=skin_colour(skin),
+        light=read.light,
+        colours=read.colours | ({"skin": skin_colour(skin)} if skin else {}),
         device="cuda" if rasterizer != "cpu" and torch.cuda.is_available() else "cpu",
         samples=samples,
         rasterizer=rasterizer,

@@ -1,12 +1,16 @@
 """Controls from a JSON file: one that a fit wrote, or a plain object of names and numbers."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import SCHEMA
+from pipeline.render.lighting import Light
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,14 @@ class ControlsFile:
     Attributes:
         values: controls by name: expression, identity and pose.
         camera: the fit's, or None in a plain file.
+        light: that of the photo, where the fit looked for it.
+        colours: of the texture's regions, linear RGB, where the fit looked for them.
     """
 
     values: dict[str, float]
     camera: PhotoCamera | None = None
+    light: Light | None = None
+    colours: dict[str, list[float]] = field(default_factory=dict)
 
 
 def read_controls(path: Path) -> ControlsFile:
@@ -76,7 +84,22 @@ def _of_fit(path: Path, document: dict[str, Any]) -> ControlsFile:
     )
     if min(seen.focal_px, seen.width, seen.height) <= 0:
         raise ValueError("a focal length or a size of 0")
-    return ControlsFile({name: _number(path, name, value) for name, value in values.items()}, seen)
+    values = {name: _number(path, name, value) for name, value in values.items()}
+    found = document.get("appearance")
+    if found is None:
+        return ControlsFile(values, seen)
+    rgb = (_numbers(found[name], 3) for name in ("ambient", "directional", "direction"))
+    light = Light(*rgb, _numbers(found["harmonics"], 9, 3))
+    return ControlsFile(
+        values, seen, light, {name: _numbers(colour, 3).tolist() for name, colour in found["colours"].items()}
+    )
+
+
+def _numbers(values: Any, *shape: int) -> Tensor:
+    numbers = torch.tensor(values, dtype=torch.float32)
+    if numbers.shape != shape or not numbers.isfinite().all():
+        raise ValueError(f"numbers of shape {shape} are needed")
+    return numbers
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Pictures of the rig: as the controls say, from all sides, control by control, step by step."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from pipeline.outputs.sheet import sheet
 from pipeline.render import srgb
 from pipeline.render.camera import NEAR_M, Camera
 from pipeline.render.head_texture import SKIN_TONES, HeadTexture
+from pipeline.render.lighting import Light
 from pipeline.render.material import Material
 from pipeline.render.passes import coverage, passes
 from pipeline.render.renderer import Renderer
@@ -38,7 +39,8 @@ class Studio:
         cell: the same for a picture on a sheet of controls.
         whole_photo: the view of the fit's photo instead of a square around the head.
         transparent: without a background.
-        skin: colour of the skin, linear RGB.
+        light: that of `Light.default` if omitted.
+        colours: of regions of the texture, see `HeadTexture`.
         device: of the tensors.
         render: further arguments of `build_renderer`.
 
@@ -55,7 +57,8 @@ class Studio:
         cell: int = 192,
         whole_photo: bool = False,
         transparent: bool = False,
-        skin: Sequence[float] = SKIN_TONES["medium"],
+        light: Light | None = None,
+        colours: Mapping[str, Sequence[float]] | None = None,
         device: str = "cpu",
         **render: Any,
     ) -> None:
@@ -65,9 +68,11 @@ class Studio:
         self.controls = self.rig.controls
         self.x = self.controls.pack({"headTranslationZ": -DISTANCE_M} | values).to(device)
         self.deform = Deformer(self.rig).to(device)
-        self.material = Material(HeadTexture.load(skin=skin)())
+        texture = HeadTexture.load()
+        self.material = Material(HeadTexture(texture.weights, texture.detail, colours)())
         self.lens, self.whole_photo, self.transparent = lens, whole_photo, transparent
-        self.size, self.cell, self.device, self.render = size, cell, device, render
+        self.size, self.cell, self.device = size, cell, device
+        self.light, self.render = light, render
         of_head = torch.tensor(
             [_below(self.rig, joint, "head") for joint in range(len(self.rig.joint_names))]
         )
@@ -143,7 +148,7 @@ class Studio:
     def _renderer(self, framed: Tensor, size: int) -> Renderer:
         """Sees the photo's view, or points `(N, 3)`."""
         camera = self._photo_view(size) if self.whole_photo else self._view_around(framed, size)
-        return build_renderer(self.rig, camera, self.material, **self.render).to(self.device)
+        return build_renderer(self.rig, camera, self.material, self.light, **self.render).to(self.device)
 
     def _camera(self, view: Tensor, size: tuple[int, int]) -> Camera:
         focal, middle = 1.0, (0.0, 0.0)

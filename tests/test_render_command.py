@@ -130,6 +130,19 @@ def test_a_fit_keeps_identity_pose_and_expression(render: Render, fit: Path) -> 
         assert abs(read("fit.png") - read("other.png")).max() > 20, part
 
 
+def test_a_fit_keeps_light_and_colours(render: Render, fit: Path) -> None:
+    look = {"directional": [0, 0, 0], "direction": [0, 0, 1], "harmonics": [[0, 0, 0]] * 9}
+    look |= {"ambient": [0.5, 1, 1], "colours": {"skin": [0.2, 0.2, 0.9]}}
+    document = json.loads(fit.read_text())
+    fit.write_text(json.dumps(document | {"appearance": look}))
+    assert render(*SMALL, "--controls", fit, "--out", "blue.png")[0] == 0
+    forehead = read("blue.png")[16:18, 22:28].mean((0, 1))
+    assert forehead[0] < forehead[1] < forehead[2]  # red light is dim, blue skin is bright
+    fit.write_text(json.dumps(document | {"appearance": look | {"ambient": [1, 1]}}))
+    code, _, stderr = render(*SMALL, "--controls", fit)
+    assert code == 2 and "fit.json" in stderr and stderr.count("\n") == 1
+
+
 def test_turntable_shows_all_sides(render: Render, tmp_path: Path) -> None:
     code, stdout, _ = render(*SMALL, "--turntable", 4, "--set", "headTranslationZ=-50")
     assert code == 0 and stdout.split() == ["out/render/turntable", "out/render/turntable.gif"]

@@ -25,7 +25,7 @@ def gif(frames: Sequence[Image.Image]) -> bytes:
     together = Image.new("RGB", (width * len(some), height))
     for index, frame in enumerate(some):
         together.paste(frame, (index * width, 0))
-    palette = together.quantize(256)
+    palette = together.quantize(256, Image.Quantize.MAXCOVERAGE)  # else teeth and eyes turn skin-coloured
     first, *others = (frame.quantize(palette=palette) for frame in opaque)
     file = BytesIO()
     duration = max(20, round(TURN_MS / len(opaque) / 10) * 10)  # the format counts hundredths of a second
