@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from pipeline.chain import build_renderer
 from pipeline.deform.rig import Rig
-from pipeline.render import srgb
+from pipeline.render import fused, srgb
 from pipeline.render.camera import clip_from_pixels
 from pipeline.render.composite import composite
 from pipeline.render.head_texture import HeadTexture
@@ -21,7 +21,17 @@ from pipeline.render.rasterize import rasterize
 from pipeline.render.surface import Surface
 
 
-def ours(scene: Scene, samples: int, dtype: torch.dtype = torch.float32, outlines: bool = True) -> Render:
+def plain(render: Render) -> Render:
+    """ChainRig's plain path: the same functions without their fused twins."""
+
+    def picture(vertices: Tensor) -> Tensor:
+        with fused.plain():
+            return render(vertices)
+
+    return picture
+
+
+def ours(scene: Scene, samples: int, dtype: torch.dtype = torch.float32) -> Render:
     """The steps of `Renderer` on vertex colours."""
     camera = copy.deepcopy(scene.camera).to(dtype)
     colors, background = scene.colors[None].to(dtype), scene.background.to(dtype)
@@ -34,7 +44,7 @@ def ours(scene: Scene, samples: int, dtype: torch.dtype = torch.float32, outline
         clip = clip_from_pixels(homogeneous.detach(), size)
         fragments = rasterize(homogeneous, clip, scene.triangles, size)
         color = fragments.interpolate(colors)
-        return composite(fragments, homogeneous, surface, color, background, samples, outlines)[0]
+        return composite(fragments, homogeneous, surface, color, background, samples)[0]
 
     return render
 

@@ -17,6 +17,7 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,14 @@ from scenes import Scene, bumpy_ball, head
 from stations import write_between_markers
 
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-OURS, DEODR = "ChainRig, plain", "DEODR"
+DEODR = "DEODR"
 SLOW_MS, SLOW_POSES = 300, 2  # a slower renderer is timed every fourth round, and its errors are of two poses
 Row = dict[str, Any]
 
 
 def renderers(scene: Scene) -> dict[tuple[str, int], Render]:
     """(name, samples a pixel along each side) → a renderer of vertex colours."""
-    found = {
-        (OURS, 1): peers.ours(scene, 1),
-        (OURS, 2): peers.ours(scene, 2),
-    }
+    found = _both(lambda samples: peers.ours(scene, samples))
     if find_spec("deodr"):
         found |= {(DEODR, n): peers.deodr(scene, n) for n in (1, 2)}
     if find_spec("mitsuba"):
@@ -53,8 +51,15 @@ def renderers(scene: Scene) -> dict[tuple[str, int], Render]:
     return found
 
 
+def _both(build: Callable[[int], Render]) -> dict[tuple[str, int], Render]:
+    """Our fused and our plain path."""
+    fused = {("ChainRig, fused", n): build(n) for n in (1, 2)}
+    return fused | {("ChainRig, plain", n): peers.plain(render) for (_, n), render in fused.items()}
+
+
 def textured_renderers(scene: Scene) -> dict[tuple[str, int], Render]:
-    found = {(OURS, n): peers.ours_textured(scene, n) for n in (1, 2)}
+    """The same for the default head with its texture, in light."""
+    found = _both(lambda samples: peers.ours_textured(scene, samples))
     if find_spec("deodr"):
         found |= {(DEODR, n): peers.deodr_textured(scene, n) for n in (1, 2)}
     return found
