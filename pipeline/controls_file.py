@@ -88,8 +88,12 @@ def _of_fit(path: Path, document: dict[str, Any]) -> ControlsFile:
     found = document.get("appearance")
     if found is None:
         return ControlsFile(values, seen)
-    rgb = (_numbers(found[name], 3) for name in ("ambient", "directional", "direction"))
-    light = Light(*rgb, _numbers(found["harmonics"], 9, 3))
+    light = Light(
+        _numbers(found["ambient"], 3),
+        _numbers(found["directional"], 3),
+        _numbers(found["direction"], 3),
+        _numbers(found["harmonics"], 9, 3),
+    )
     return ControlsFile(
         values, seen, light, {name: _numbers(colour, 3).tolist() for name, colour in found["colours"].items()}
     )
