@@ -4,10 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.derivatives.automatic import jacobian
+from pipeline.derivatives.automatic import jacobian, vjp
 from pipeline.derivatives.axes import FunctionLayer
 from pipeline.derivatives.sparse import colour, pattern_of_picture, sparse_jacobian
 from pipeline.errors import ChainRigError
+from pipeline.render.camera import Camera
+from pipeline.render.lighting import Light
+from pipeline.render.material import Material
+from pipeline.render.outlines import find_outlines
+from pipeline.render.renderer import Renderer
+from pipeline.render.surface import Surface
 
 D = torch.float64
 N = 40
@@ -79,3 +85,41 @@ def test_a_pixel_depends_on_its_triangles_corners_and_the_ring_around_them() -> 
     assert seen[0].tolist() == [True, True, True, True, False, False, False]
     assert seen[1].any() and seen[2].any()  # beside it: an outline may move in
     assert not seen[3].any()
+
+
+def ball(rows: int = 9, columns: int = 12) -> tuple[Tensor, Tensor]:
+    """Vertices (V, 3) and triangles (F, 3) of a sphere of 10 cm, one metre in front of the camera."""
+    up, around = torch.meshgrid(
+        torch.linspace(-1.5, 1.5, rows, dtype=D),
+        torch.arange(columns, dtype=D) * (2 * torch.pi / columns),
+        indexing="ij",
+    )
+    points = 0.1 * torch.stack([up.cos() * around.sin(), up.sin(), up.cos() * around.cos()], -1)
+    index = torch.arange(rows * columns).view(rows, columns)
+    right = index.roll(-1, 1)
+    a, b, c, d = index[:-1], right[:-1], right[1:], index[1:]
+    triangles = torch.cat([torch.stack([a, b, c], -1), torch.stack([a, c, d], -1)]).reshape(-1, 3)
+    return points.flatten(0, 1) - torch.tensor([0.0, 0.0, 1.0], dtype=D), triangles
+
+
+def test_the_renderers_jacobian_in_fewer_passes_than_columns() -> None:
+    vertices, triangles = ball()
+    camera = Camera(torch.tensor(120.0, dtype=D), torch.tensor([16.0, 16.0], dtype=D), size=(32, 32))
+    material = Material(torch.full((1, 1, 4), 0.5))
+    render = Renderer(Surface(triangles), material, camera, Light.default()).double()
+    fragments = render.fragments(vertices)
+    ids = torch.full((fragments.size[1] * fragments.size[2],), -1)
+    ids[fragments.pixel] = fragments.triangle
+    found = find_outlines(fragments, render.homogeneous(vertices)[None], render.surface)
+    found = found[(found.edge[:, 0] >= 0).nonzero().squeeze(-1)]
+    assert len(found.front)
+    beside = torch.cat([found.front_sample, found.other_sample]), found.edge.repeat(2, 1)
+    pattern = pattern_of_picture(
+        ids.view(fragments.size[1:]), triangles, len(vertices), render.samples, beside
+    )
+    group = colour(pattern)
+    assert int(group.max()) + 1 < 0.6 * vertices.numel()
+    J = sparse_jacobian(render, vertices, pattern)
+    g = torch.randn(32, 32, 3, generator=torch.Generator().manual_seed(0), dtype=D)
+    pulled = vjp(render, vertices)[1](g).flatten()
+    torch.testing.assert_close((J.t() @ g.flatten()[:, None]).squeeze(-1), pulled, atol=1e-9, rtol=1e-9)

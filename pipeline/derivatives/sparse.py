@@ -93,18 +93,24 @@ def _check(layer: Layer, x: Tensor, matrix: Tensor) -> None:
 
 
 def pattern_of_picture(
-    ids: Tensor, triangles: Tensor, vertices: int, samples: int, channels: int = 3
+    ids: Tensor,
+    triangles: Tensor,
+    vertices: int,
+    samples: int,
+    outlines: tuple[Tensor, Tensor] | None = None,
+    channels: int = 3,
 ) -> Tensor:
     """Which vertices a pixel of a rendered mesh may depend on: a pattern for the renderer's Jacobian.
 
     A sample depends on the corners of its triangle; through the corners' normals on the ring around each;
-    and, across an outline, on the triangles of the samples next to it.
+    next to an outline, on the triangles of the samples beside it and on the ends of the outline's edge.
 
     Args:
         ids: `(H·samples, W·samples)` int64 triangle of every sample, −1 for none.
         triangles: `(F, 3)` int64.
         vertices: V.
         samples: samples per pixel along each side.
+        outlines: flat indices `(K,)` of samples, and `(K, n)` of the vertices of edges that cross nearby.
 
     Returns:
         `(H·W·channels, V·3)` sparse COO.
@@ -128,6 +134,12 @@ def pattern_of_picture(
     pixel, triangle = torch.cat(pairs, 1).unique(dim=1)
     corners = triangles[triangle]  # [P, 3]
     pixel, vertex = _follow(pixel.repeat_interleave(3), corners.flatten(), triangles, vertices)
+    if outlines is not None:
+        sample, ends = outlines
+        row, column = sample // ids.shape[1] // samples, sample % ids.shape[1] // samples
+        beside = (row * width + column).repeat_interleave(ends.shape[1])
+        pixel, vertex = torch.cat([pixel, beside]), torch.cat([vertex, ends.flatten()])
+        pixel, vertex = torch.stack([pixel, vertex]).unique(dim=1)
     channel, axis = torch.arange(channels, device=device), torch.arange(3, device=device)
     rows = (pixel[:, None, None] * channels + channel[:, None]).expand(-1, -1, 3).flatten()
     columns = (vertex[:, None, None] * 3 + axis).expand(-1, channels, -1).flatten()

@@ -52,7 +52,7 @@ def adjoint_gap(layer: Layer, x: Tensor, direction: Tensor | None = None, seed: 
     pulled = vjp(layer, x)[1](g)
     left, right = (pulled * d).sum(), (g * pushed).sum()
     gap, size = float((left - right).detach().abs()), float(right.detach().abs())
-    return gap / size if size > 0 else float(pulled.detach().norm())
+    return gap / size if size != 0 else float(pulled.detach().norm())  # NaN stays NaN
 
 
 def slope_sweep(
