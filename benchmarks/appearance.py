@@ -4,9 +4,9 @@
     python benchmarks/appearance.py --distances [--json FILE]
 
 The first fits the example photo and every photo of a folder, then unfreezes the appearance, and states the
-difference of sRGB values inside the face's outline with default and with found light and colours, its mean and
-its median over the pixels (that a fringe of hair does not change), and the landmark residual before and after. The second renders made-up heads from known distances
-and estimates them.
+difference of sRGB values inside the face's outline with default and with found light and colours, its mean
+and its median over the pixels (which a fringe of hair does not change), and the landmark residual before and
+after. The second renders made-up heads from known distances and estimates them.
 """
 
 import argparse
