@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,7 +53,7 @@ class Shading(Protocol):
     ) -> Tensor: ...
 
 
-def moving_outlines(scene: RayScene, colors: Colors, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def moving_outlines(scene: RayScene, colors: Colors, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Zeros, to be added to the samples, whose derivative is that of the moving outlines.
 
     Args:
@@ -92,7 +93,7 @@ def moving_outlines(scene: RayScene, colors: Colors, generator: torch.Generator)
     return sample, (minus - plus) * (_motion(at) * normal).sum(-1, keepdim=True) * weight
 
 
-def moving_shadows(scene: RayScene, tracer: Shading, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def moving_shadows(scene: RayScene, tracer: Shading, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """As `moving_outlines`, for the edges of the shadows that the directional light casts."""
     item, to_light, ends, t, weight = _casting_edges(scene, tracer, generator)
     start, end = scene.points(ends).unbind(1)
@@ -147,7 +148,7 @@ def moving_shadows(scene: RayScene, tracer: Shading, generator: torch.Generator)
 
 
 def _casting_edges(
-    scene: RayScene, tracer: Shading, generator: torch.Generator
+    scene: RayScene, tracer: Shading, generator: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Points on edges that part lit from unlit triangles, for points of the light.
 
@@ -159,7 +160,7 @@ def _casting_edges(
     ends, faces = mesh_edges(scene.surface.triangles)
     vertices = scene.vertices.detach()
     count, points = len(vertices), LIGHT_POINTS if tracer.softness > 0 else 1
-    shift = torch.rand(1, 2, generator=generator).to(vertices)
+    shift = torch.from_numpy(generator.random((1, 2))).to(vertices)
     dice = even(torch.arange(points, device=vertices.device), shift).repeat(count, 1)
     owner = torch.arange(count, device=vertices.device).repeat_interleave(points)
     lights = tracer.sun(owner, dice)  # [B * K, 3]
@@ -184,7 +185,7 @@ def _parted(facing: Tensor, faces: Tensor) -> Tensor:
     return (one != other) | (faces[:, 1] < 0)
 
 
-def _draw(length: Tensor, limit: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _draw(length: Tensor, limit: int, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Points spread evenly over pieces of `length` `(S,)`.
 
     Returns:
@@ -194,7 +195,7 @@ def _draw(length: Tensor, limit: int, generator: torch.Generator) -> tuple[Tenso
     length = length.nan_to_num(0, 0, 0)
     total = length.sum()
     count = min(int((total * PER_LENGTH).ceil()), limit)
-    offset = torch.rand(count, generator=generator).to(length)
+    offset = torch.from_numpy(generator.random(count)).to(length)
     stops = length.cumsum(0)
     along = (torch.arange(count, device=length.device) + offset) / max(count, 1) * total
     piece = torch.searchsorted(stops, along).clamp(max=len(length) - 1)

@@ -16,6 +16,7 @@ the second are mirrored in the microfacets that the eye sees.
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -71,7 +72,9 @@ class RayTracer(Renderer):
         softness: float = 0.05,
         seed: int = 0,
     ) -> None:
-        super().__init__(surface, material, camera, light, background, samples, outlines)
+        super().__init__(
+            surface, material, camera, light, background=background, samples=samples, outlines=outlines
+        )
         self.bounces = bounces
         self.softness = softness
         self.seed = seed
@@ -220,11 +223,10 @@ class RayTracer(Renderer):
 
     def _uniform(self, stream: int, count: int, like: Tensor) -> Tensor:
         """`(count, 2)` in [0, 1), of the precision and on the device of `like`."""
-        draw = torch.rand(count, 2, generator=self._generator(stream))
-        return draw.to(like)
+        return torch.from_numpy(self._generator(stream).random((count, 2))).to(like)
 
-    def _generator(self, stream: int) -> torch.Generator:
-        return torch.Generator().manual_seed(1000 * self.seed + stream)
+    def _generator(self, stream: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, stream))  # torch's own refuse to draw inside `jacfwd`'s vmap
 
 
 def above_horizon(direction: Tensor, normal: Tensor) -> Tensor:
