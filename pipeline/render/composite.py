@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pipeline.render import fused
+from pipeline.render.fused.box_filter import BoxFilter
 from pipeline.render.outlines import find_outlines
 from pipeline.render.rasterize import Fragments
 from pipeline.render.silhouette import edge_term
@@ -34,13 +36,31 @@ def composite(
     """
     count, height, width = fragments.size
     size = (count, height // samples, width // samples)
-    picture = color.new_zeros(size[0] * size[1] * size[2], color.shape[1])
-    picture = picture.index_add(0, pixel_of_sample(fragments.pixel, width, samples), color - background)
+    picture = background + box_filter(fragments.pixel, color - background, size, samples)
     if outlines:
-        found = find_outlines(fragments, homogeneous.detach(), surface)
+        found = find_outlines(fragments, homogeneous, surface)
         sample, change = edge_term(found, fragments, homogeneous, color, background)
-        picture = picture.index_add(0, pixel_of_sample(sample, width, samples), change)
-    return (background + picture / samples**2).view(*size, color.shape[1])
+        picture = picture + box_filter(sample, change, size, samples)
+    return picture.view(*size, color.shape[1])
+
+
+def box_filter(sample: Tensor, values: Tensor, size: tuple[int, int, int], samples: int) -> Tensor:
+    """Means over the samples of each pixel: Σ values / samples².
+
+    Args:
+        sample: `(N,)` int64 indices into the flattened grid of samples; those left out are worth 0.
+        values: `(N, C)`.
+        size: (B, height, width) in pixels.
+        samples: per pixel along each side.
+
+    Returns:
+        `(B·height·width, C)`.
+    """
+    pixels, width = size[0] * size[1] * size[2], size[2] * samples
+    if fused.serves(values):
+        return BoxFilter.apply(values, sample, width, samples, pixels)
+    picture = values.new_zeros(pixels, values.shape[1])
+    return picture.index_add(0, pixel_of_sample(sample, width, samples), values) / samples**2
 
 
 def pixel_of_sample(sample: Tensor, width: int, samples: int) -> Tensor:

@@ -113,7 +113,8 @@ def ggx(normal: Tensor, to_light: Tensor, to_eye: Tensor, roughness: Tensor, spe
 
     D is GGX with α = roughness² (Walter et al., "Microfacet models for refraction through rough surfaces", 2007,
     eq. 33), V the height-correlated Smith term G/(4 n·l n·v) (Heitz, "Understanding the masking-shadowing function",
-    2014, eq. 99), F Schlick's Fresnel term. Finite on the horizon and beyond, where it does not matter.
+    2014, eq. 99), F Schlick's Fresnel term, which fades with F0 below 0.02.
+    Finite on the horizon and beyond, where it does not matter.
     """
     half = functional.normalize(to_light + to_eye, dim=-1)
     n_l = (normal * to_light).sum(-1, keepdim=True).clamp(min=1e-3)
@@ -124,5 +125,5 @@ def ggx(normal: Tensor, to_light: Tensor, to_eye: Tensor, roughness: Tensor, spe
     distribution = alpha2 / (math.pi * ((1 - n_h * n_h) + n_h * n_h * alpha2).square())
     smith_l = n_v * (alpha2 + (1 - alpha2) * n_l * n_l).sqrt()
     smith_v = n_l * (alpha2 + (1 - alpha2) * n_v * n_v).sqrt()
-    fresnel = specular + (1 - specular) * (1 - v_h) ** 5
+    fresnel = specular + ((50 * specular).clamp(max=1) - specular) * (1 - v_h) ** 5
     return distribution * 0.5 / (smith_l + smith_v) * fresnel

@@ -7,7 +7,7 @@ other way. A walk that arrives at the other sample's triangle has found that the
 surface.
 
 Like the triangle ids, all this is integers and has no derivative. `find_plainly` is the reference, for any device; on a
-CPU `backends/outlines.py` does the same in one pass.
+CPU `fused/outlines.py` does the same in one pass.
 """
 
 from dataclasses import dataclass, fields
@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pipeline.render.backends.outlines import outline_rows
+from pipeline.render.fused.outlines import outline_rows
 from pipeline.render.rasterize import Fragments, weigh
 from pipeline.render.surface import Surface
 

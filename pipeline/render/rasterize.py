@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.render import fused
-from pipeline.render.fused import interpolation
+from pipeline.render.fused import coverage, interpolation
 from pipeline.render.ids import triangle_ids
 
 
@@ -78,6 +78,17 @@ def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
     return torch.where(flat[:, None], 1 / 3, weights)
 
 
+def covered(ids: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The fields pixel, item, centre, triangle and corners of `Fragments`, for ids `(B, H, W)` of V vertices."""
+    if ids.device.type == "cpu":
+        return coverage.covered(ids, triangles, vertices)
+    item, row, column = (ids >= 0).nonzero().unbind(-1)
+    pixel = (item * ids.shape[1] + row) * ids.shape[2] + column
+    triangle = ids.flatten().index_select(0, pixel)
+    corners = triangles.index_select(0, triangle) + (item * vertices)[:, None]
+    return pixel, item, torch.stack([column, row], dim=-1) + 0.5, triangle, corners
+
+
 def seen_at(points: Tensor, corners: Tensor, centre: Tensor) -> Tensor:
     """Barycentrics `(P, 3)` of pixels `(P, 2)` on the triangles with these `corners` `(P, 3)` of the `(N, 3)` points."""
     if fused.serves(points, centre):
@@ -99,10 +110,7 @@ def rasterize(
     """
     height, width = size
     ids = triangle_ids(clip, triangles, size, backend)
-    item, row, column = (ids >= 0).nonzero().unbind(-1)
-    pixel = (item * height + row) * width + column
-    centre = torch.stack([column, row], dim=-1).to(homogeneous.dtype) + 0.5
-    triangle = ids.flatten().index_select(0, pixel)
-    corners = triangles.index_select(0, triangle) + (item * clip.shape[1])[:, None]
+    pixel, item, centre, triangle, corners = covered(ids, triangles, clip.shape[1])
+    centre = centre.to(homogeneous.dtype)
     weights = seen_at(homogeneous.flatten(0, 1), corners, centre)
     return Fragments((clip.shape[0], height, width), pixel, item, centre, triangle, corners, weights)

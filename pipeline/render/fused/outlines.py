@@ -57,32 +57,35 @@ def _find(
     nothing = len(triangle)
     capacity, found = 1024, 0
     rows = np.empty((capacity, 7), np.int64)
+    # What the samples of the row above see, and of this row up to here: its last entry is the neighbour to the left.
+    corners = np.empty((2, 3))
+    fragment, shape, near = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, depth.dtype)
     for b in range(count):
         for y in range(height):
             for x in range(width):
                 here = seen[b, y, x]
+                tri = triangle[here] if here != nothing else np.int64(-1)
+                own = part[tri] if here != nothing else np.int64(-1)
+                far = depth[here] if here != nothing else depth.dtype.type(np.inf)
                 for axis in range(2):
-                    if (axis == 0 and x + 1 == width) or (axis == 1 and y + 1 == height):
-                        continue
-                    there = seen[b, y, x + 1] if axis == 0 else seen[b, y + 1, x]
-                    if here == there:  # both see nothing
-                        continue
-                    apart = here == nothing or there == nothing
-                    if not apart:
-                        f, g = triangle[here], triangle[there]
-                        if f == g:
+                    if axis == 0:
+                        if x == 0:
                             continue
-                        apart = part[f] != part[g] or abs(depth[here] - depth[there]) > jump
-                    if not apart:
+                        k = x - 1
+                    else:
+                        if y == 0:
+                            continue
+                        k = x
+                    if tri == shape[k] or (
+                        tri >= 0 and shape[k] >= 0 and own == part[shape[k]] and abs(far - near[k]) <= jump
+                    ):
                         continue
-                    ahead = there == nothing or (here != nothing and depth[here] <= depth[there])
-                    front, other = (here, there) if ahead else (there, here)
-                    sample = (b * height + y) * width + x
-                    after = sample + (1 if axis == 0 else width)
-                    target = triangle[other] if other != nothing else -1
+                    before = fragment[k]
+                    ahead = near[k] <= far  # the first of the two is nearer
+                    front, other, target = (before, here, tri) if ahead else (here, before, shape[k])
                     outcome, start, end = _walk(
-                        triangle[front], target, axis, 1.0 if ahead else -1.0, centre[front], item[front] * vertices,
-                        points, triangles, neighbours, part, max_steps,
+                        triangle[front], target, axis, 1.0 if ahead else -1.0, centre[front, axis],
+                        centre[front, 1 - axis], item[front] * vertices, points, triangles, neighbours, part, max_steps, corners,
                     )  # fmt: skip
                     if outcome == SAME:
                         continue
@@ -90,10 +93,13 @@ def _find(
                         larger = np.empty((2 * capacity, 7), np.int64)
                         larger[:capacity] = rows
                         rows, capacity = larger, 2 * capacity
+                    sample = (b * height + y) * width + x
+                    earlier = sample - (1 if axis == 0 else width)
                     rows[found, 0], rows[found, 1], rows[found, 2] = axis, front, other
-                    rows[found, 3], rows[found, 4] = (sample, after) if ahead else (after, sample)
+                    rows[found, 3], rows[found, 4] = (earlier, sample) if ahead else (sample, earlier)
                     rows[found, 5], rows[found, 6] = start, end
                     found += 1
+                fragment[x], shape[x], near[x] = here, tri, far
     return rows[:found]
 
 
@@ -103,18 +109,19 @@ def _walk(
     target: int,
     axis: int,
     towards: float,
-    centre: np.ndarray,
+    c_along: float,
+    c_across: float,
     base: int,
     points: np.ndarray,
     triangles: np.ndarray,
     neighbours: np.ndarray,
     part: np.ndarray,
     max_steps: int,
+    corners: np.ndarray,
 ) -> tuple[int, int, int]:
-    """What the walk ends at, and the ends of the outline's edge."""
-    along, across = np.empty(3), np.empty(3)
+    """What the walk ends at, and the ends of the outline's edge; `corners` (2, 3) is scratch space."""
+    along, across = corners
     side, facing = -1, 0.0
-    c_along, c_across = float(centre[axis]), float(centre[1 - axis])
     last = t
     for step in range(max_steps):
         for m in range(3):
