@@ -111,36 +111,28 @@ def measured(scene: Scene, rounds: int) -> Row:
     return {"rows": rows, "spread": gradient_error.reference(scene).spread()}
 
 
-def error_cells(found: Errors) -> str:
-    own = " | ".join(f"{100 * found['own'][motion]:.1f}" for motion in MOTIONS)
-    return f"{own} | {100 * found['own']['mean']:.1f} | {100 * found['mixed']['mean']:.1f}"
+def table(found: Row) -> str:
+    heads = ["renderer", "samples a pixel", "forward, ms", "backward, ms", "both, × DEODR"]
+    in_order = sorted(found["rows"], key=lambda row: row["samples"])
+    rows = [time_cells(row) for row in in_order]
+    if "spread" in found:
+        heads += [*MOTIONS, "mean", "mixed", "picture, dB"]
+        for row, cells in zip(in_order, rows, strict=True):
+            cells += [*error_cells(row["errors"]), f"{row['psnr_db']:.1f}"]
+        rows.append(["*the reference's own spread*", *"––––", *error_cells(found["spread"]), "–"])
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
-def time_cells(row: Row) -> str:
-    times = f"{row['times_deodr']:.2f}" if "times_deodr" in row else "–"
+def time_cells(row: Row) -> list[str]:
+    ratio = f"{row['times_deodr']:.2f}" if "times_deodr" in row else "–"
     size = f"{row['samples']} × {row['samples']}"
-    return f"{row['renderer']} | {size} | {row['forward_ms']:.1f} | {row['backward_ms']:.1f} | {times}"
+    return [row["renderer"], size, f"{row['forward_ms']:.1f}", f"{row['backward_ms']:.1f}", ratio]
 
 
-def error_table(found: Row) -> str:
-    lines = [
-        "| renderer | samples a pixel | forward, ms | backward, ms | both, × DEODR "
-        "| x | y | scale | rotation | mean | mixed | picture, dB |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in sorted(found["rows"], key=lambda row: row["samples"]):
-        lines.append(f"| {time_cells(row)} | {error_cells(row['errors'])} | {row['psnr_db']:.1f} |")
-    lines.append(f"| *the reference's own spread* | – | – | – | – | {error_cells(found['spread'])} | – |")
-    return "\n".join(lines)
-
-
-def time_table(rows: list[Row]) -> str:
-    lines = [
-        "| renderer | samples a pixel | forward, ms | backward, ms | both, × DEODR |",
-        "|---|--:|--:|--:|--:|",
-    ]
-    lines += [f"| {time_cells(row)} |" for row in sorted(rows, key=lambda row: row["samples"])]
-    return "\n".join(lines)
+def error_cells(found: Errors) -> list[str]:
+    each = [found["own"][motion] for motion in MOTIONS] + [found["own"]["mean"], found["mixed"]["mean"]]
+    return [f"{100 * error:.1f}" for error in each]
 
 
 def main() -> None:
@@ -157,18 +149,16 @@ def main() -> None:
         f"Python {platform.python_version()}, torch {torch.__version__}.",
         "ball": measured(bumpy_ball(), choice.rounds),
         "head": measured(scene, choice.rounds),
-        "textured": timed(textured_renderers(scene), scene, choice.rounds),
+        "textured head": {"rows": timed(textured_renderers(scene), scene, choice.rounds)},
     }
     tables = {
         "renderers: machine": figures["machine"],
-        "renderers: ball": error_table(figures["ball"]),
-        "renderers: head": error_table(figures["head"]),
-        "renderers: textured head": time_table(figures["textured"]),
+        **{f"renderers: {name}": table(figures[name]) for name in ("ball", "head", "textured head")},
     }
     print(json.dumps(figures, indent=2) if choice.json else "\n\n".join(tables.values()))
     if choice.write:
-        for name, table in tables.items():
-            write_between_markers(PAGE, name, table)
+        for name, text in tables.items():
+            write_between_markers(PAGE, name, text)
 
 
 if __name__ == "__main__":
