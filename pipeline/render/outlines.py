@@ -3,8 +3,8 @@
 Between two samples that see different surfaces lies an outline: an edge of the mesh at which the nearer surface ends
 or turns away from the camera. On a dense mesh it is seldom an edge of the triangle that the sample sees, so it is
 walked to: from the sample's triangle towards the other sample, over its neighbours, until one is missing or faces the
-other way. A walk that arrives at the other sample's triangle has found that there is no outline, only a steep
-surface.
+other way. A walk that arrives at the other sample's triangle, or at one that touches it, has found that there is no outline,
+only a steep surface.
 
 Like the triangle ids, all this is integers and has no derivative. `find_plainly` is the reference, for any device; on a
 CPU `fused/outlines.py` does the same in one pass.
@@ -89,15 +89,21 @@ def seen_by(fragments: Fragments) -> Tensor:
 def find_plainly(fragments: Fragments, homogeneous: Tensor, depth: Tensor, surface: Surface) -> Outlines:
     """`find_outlines` in plain torch, in another order; `depth` `(P,)` of the fragments."""
     pairs = _pairs(fragments, depth, surface)
+    triangle = torch.cat([fragments.triangle, fragments.triangle.new_tensor([-1])])
+    apart = ~_one_surface(triangle[pairs.front], triangle[pairs.other], surface)
+    pairs = pairs[apart.nonzero().squeeze(-1)]
     end, edge = _walk(pairs, fragments, homogeneous, surface)
-    other = torch.cat([fragments.triangle, end.new_tensor([-1])]).index_select(0, pairs.other)
-    # The walk's triangle and the other sample's may touch only, where a sample lies on an edge.
-    shared = surface.triangles[end][:, :, None] == surface.triangles[other.clamp(min=0)][:, None, :]
-    part = surface.part_of_triangle
-    same = (edge[:, 0] < 0) & (other >= 0) & (part[end] == part[other.clamp(min=0)])
-    same &= (end == other) | shared.flatten(1).any(-1)
     found = Outlines(**{**vars(pairs), "edge": edge})
-    return found[(~same).nonzero().squeeze(-1)]
+    arrived = (edge[:, 0] < 0) & _one_surface(end, triangle[pairs.other], surface)
+    return found[(~arrived).nonzero().squeeze(-1)]
+
+
+def _one_surface(one: Tensor, other: Tensor, surface: Surface) -> Tensor:
+    """Whether triangles `(K,)` and `(K,)` of a part touch; −1 is none."""
+    some, other = other >= 0, other.clamp(min=0)
+    shared = surface.triangles[one][:, :, None] == surface.triangles[other][:, None, :]
+    part = surface.part_of_triangle
+    return some & (part[one] == part[other]) & shared.flatten(1).any(-1)
 
 
 def _pairs(fragments: Fragments, depth: Tensor, surface: Surface) -> Outlines:

@@ -80,6 +80,8 @@ def _find(
                         tri >= 0 and shape[k] >= 0 and own == part[shape[k]] and abs(far - near[k]) <= jump
                     ):
                         continue
+                    if tri >= 0 and shape[k] >= 0 and _one_surface(tri, shape[k], triangles, part):
+                        continue
                     before = fragment[k]
                     ahead = near[k] <= far  # the first of the two is nearer
                     front, other, target = (before, here, tri) if ahead else (here, before, shape[k])
@@ -154,10 +156,17 @@ def _walk(
 
 @numba.njit(cache=True)
 def _lost(t: int, target: int, triangles: np.ndarray, part: np.ndarray) -> tuple[int, int, int]:
-    """The same surface if the other sample's triangle is reached, or touched."""
-    if target >= 0 and part[t] == part[target]:
+    """The same surface if the other sample's triangle is reached."""
+    same = target >= 0 and _one_surface(t, target, triangles, part)
+    return SAME if same else LOST, -1, -1
+
+
+@numba.njit(cache=True)
+def _one_surface(t: int, u: int, triangles: np.ndarray, part: np.ndarray) -> bool:
+    """Whether two triangles of a part touch."""
+    if part[t] == part[u]:
         for i in range(3):
             for j in range(3):
-                if triangles[t, i] == triangles[target, j]:
-                    return SAME, -1, -1
-    return LOST, -1, -1
+                if triangles[t, i] == triangles[u, j]:
+                    return True
+    return False
