@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 from pipeline import assets
 from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
 from pipeline.appearance_prior import UNKNOWNS, decode
 from pipeline.chain import build_renderer
+from pipeline.cli import app
 from pipeline.config import Config, load_config
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
@@ -178,3 +180,17 @@ def test_a_known_focal_length_stays(fitter: FaceFitter) -> None:
     photo = read_photo(assets.path("example.png"))
     assert FaceFitter(config).known_focal(photo) == 700
     assert FaceFitter(Config()).known_focal(photo) is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_option_unfreezes_it(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = []
+
+    def fitter(config: Config) -> None:
+        configs.append(config)
+        raise ChainRigError("That is all.")
+
+    monkeypatch.setattr("pipeline.fit.FaceFitter", fitter)
+    option = ["--fit-appearance"] if wanted else []
+    CliRunner().invoke(app, ["fit", str(assets.path("example.png")), "--quiet", *option])
+    assert [config.appearance.fit for config in configs] == [wanted]
