@@ -1,9 +1,11 @@
 """Jacobians written by hand against automatic differentiation, at random and in the degenerate cases."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from test_deform import tiny_rig
 from torch import Tensor
 
 from pipeline.deform.blendshapes import blend
@@ -136,6 +138,15 @@ def test_the_deformer(deformer: Deformer, where: str) -> None:
     assert found is not None
     automatic = jacobian(deformer, x).values
     torch.testing.assert_close(found, automatic, atol=1e-12, rtol=1e-9)
+
+
+def test_joints_that_turn_under_joints_that_turn() -> None:
+    """In the shipped head no driven joint has a driven parent; in another rig it may."""
+    nested = Deformer(replace(tiny_rig(), drivers=some(2, 2, 3, seed=4)))
+    x = some(3, len(nested.controls))
+    found = closed_jacobian(nested, x, torch.arange(len(nested.controls)))
+    assert found is not None
+    torch.testing.assert_close(found, jacobian(nested, x).values, atol=1e-12, rtol=1e-9)
 
 
 def test_the_deformers_columns_in_any_order_and_number(deformer: Deformer) -> None:

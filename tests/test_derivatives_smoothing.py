@@ -108,6 +108,13 @@ def test_nothing_overflows_in_float32(name: str, width: float, order: int) -> No
         assert found.isfinite().all()
 
 
+def test_even_quotients_that_overflow_are_told_apart() -> None:
+    far = torch.tensor([1e9, 2e9, -1e9])  # over a width of 1e-30: beyond float32
+    assert smoothing.arg_max(far, 1e-30).tolist() == [0, 1, 0]
+    assert smoothing.largest(far, 1e-30) == 2e9
+    assert smoothing.rectifier(far, 1e-30).tolist() == [1e9, 2e9, 0]
+
+
 @pytest.mark.parametrize("name", SCALAR)
 def test_float32_far_out_is_right_to_roundoff(name: str) -> None:
     x = torch.tensor([-1e4, -300.0, 300.0, 1e4])

@@ -44,7 +44,7 @@ def left_jacobian(rotation_vector: Tensor) -> Tensor:
         `(*B, 3, 3)`.
     """
     s = rotation_vector.square().sum(-1)  # θ²
-    near = s < 0.25  # c loses ε/θ² to cancellation: float32 needs the series this far
+    near = s < 0.25  # below, c loses ε/θ² to cancellation, and its derivatives more
     far = torch.where(near, torch.ones_like(s), s)
     angle = far.sqrt()
     series = torch.where(near, s, torch.zeros_like(s))
