@@ -86,17 +86,19 @@ def deodr(scene: Scene, samples: int) -> Render:
 
 
 def nvdiffrast(scene: Scene, samples: int) -> Render:
-    """nvdiffrast's rasterize, interpolate and antialias, on CUDA; the picture is brought to the CPU."""
+    """nvdiffrast's rasterize, interpolate and antialias, on CUDA; the picture is brought to the CPU. Not run yet."""
     import nvdiffrast.torch as dr  # pyright: ignore[reportMissingImports]
 
-    context = dr.RasterizeCudaContext()
+    from pipeline.render.backends.nvdiffrast import context
+
+    device = torch.device("cuda")
     triangles, colors = scene.triangles.int().cuda(), scene.colors.float().cuda()
     background, size = scene.background.float().cuda(), [SIZE * samples] * 2
-    flip = torch.tensor([1.0, -1, 1, 1], device="cuda")  # its row 0 is the bottom one
+    flip = torch.tensor([1.0, -1, 1, 1], device=device)  # its row 0 is the bottom one
 
     def render(vertices: Tensor) -> Tensor:
         clip = clip_from_pixels(scene.camera.homogeneous(vertices), (SIZE, SIZE)).float().cuda()[None] * flip
-        seen, _ = dr.rasterize(context, clip, triangles, size)
+        seen, _ = dr.rasterize(context(device), clip, triangles, size)
         color, _ = dr.interpolate(colors[None], seen, triangles)
         color = torch.where(seen[..., 3:] > 0, color, background)
         picture = dr.antialias(color.contiguous(), seen, clip, triangles)
@@ -108,7 +110,7 @@ def nvdiffrast(scene: Scene, samples: int) -> Render:
 def pytorch3d(scene: Scene, samples: int) -> Render:
     """pytorch3d's soft rasterizer, the only one of its two with derivatives of outlines, on the CPU.
 
-    The blur is its default's tenth (a third of a pixel): the default smears triangles of two pixels.
+    The blur is its default's tenth (half a pixel): the default smears triangles of two pixels. Not run yet.
     """
     from pytorch3d.ops import interpolate_face_attributes  # pyright: ignore[reportMissingImports]
     from pytorch3d.renderer.blending import (  # pyright: ignore[reportMissingImports]
@@ -130,7 +132,12 @@ def pytorch3d(scene: Scene, samples: int) -> Render:
         mesh = Meshes(torch.cat([screen, homogeneous[:, 2:]], -1)[None], scene.triangles[None])
         radius = math.log(1 / 1e-4 - 1) * params.sigma
         found = rasterize_meshes(
-            mesh, SIZE * samples, blur_radius=radius, faces_per_pixel=8, perspective_correct=True
+            mesh,
+            SIZE * samples,
+            blur_radius=radius,
+            faces_per_pixel=8,
+            perspective_correct=True,
+            clip_barycentric_coords=True,
         )
         seen = Fragments(*found)
         color = interpolate_face_attributes(seen.pix_to_face, seen.bary_coords, colors)
