@@ -86,7 +86,7 @@ def deodr(scene: Scene, samples: int) -> Render:
 
 
 def nvdiffrast(scene: Scene, samples: int) -> Render:
-    """nvdiffrast's rasterize, interpolate and antialias, on CUDA; the picture is brought to the CPU. Not run yet."""
+    """nvdiffrast's rasterize, interpolate and antialias on CUDA, then brought to the CPU. Not run yet."""
     import nvdiffrast.torch as dr  # pyright: ignore[reportMissingImports]
 
     from pipeline.render.backends.nvdiffrast import context
