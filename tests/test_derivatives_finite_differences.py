@@ -116,7 +116,14 @@ def test_the_v_is_drawn_with_its_bottom_lowest() -> None:
     lowest = max(range(len(points)), key=lambda i: points[i][1])  # SVG's y points down
     positive = [error for error in curve.errors if error > 0]
     assert positive[lowest] == min(positive)
-    assert all(0 <= x <= 640 and 0 <= y <= 400 for x, y in points)
+    assert all(0 <= x <= 800 and 0 <= y <= 400 for x, y in points)
+
+
+def test_a_sweep_without_a_useful_step_is_drawn_empty() -> None:
+    useless = sweep(
+        FunctionLayer(lambda x: 1e9 * (1e9 * x).sin(), ("a",), ("b",)), X, ONE, reference=1e-9 * ONE
+    )
+    assert not _shapes(v_curve([("useless", useless)]), "circle")
 
 
 def test_numbers_that_cannot_be_drawn_are_left_out() -> None:

@@ -7,8 +7,9 @@ from html import escape
 
 from pipeline.derivatives.finite_differences import Sweep
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 50
+WIDTH, HEIGHT = 800, 400
+LEFT, RIGHT, TOP, BOTTOM = 70, 210, 40, 50  # the legend stands on the right
+MOST_ERROR = 10.0  # of a difference that is worth drawing
 COLOURS = ("#0b6e99", "#c1440e", "#3a7d44", "#7b4fa0", "#8a6d00", "#444444")
 
 
@@ -70,17 +71,20 @@ def chart(
         parts.extend(
             f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.5" fill="{colour}"/>' for x, y in dots
         )
-        parts.append(
-            f'<text x="{LEFT + 12}" y="{TOP + 18 + 16 * i}" fill="{colour}">{escape(curve.name)}</text>'
-        )
+        at = f'x="{WIDTH - RIGHT + 12}" y="{TOP + 12 + 18 * i}"'
+        parts.append(f'<text {at} fill="{colour}">{escape(curve.name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
 def v_curve(sweeps: Sequence[tuple[str, Sweep]], title: str = "Truncation against roundoff") -> str:
     """The V-curves of named sweeps as an SVG document."""
-    curves = [
-        Curve(f"{name} (best {sweep.best_step:.0e})", sweep.steps, sweep.errors) for name, sweep in sweeps
-    ]
+    curves = []
+    for name, sweep in sweeps:
+        worth = [
+            (h, error) for h, error in zip(sweep.steps, sweep.errors, strict=True) if error <= MOST_ERROR
+        ]
+        label = f"{name} (best {sweep.best_step:.0e})"
+        curves.append(Curve(label, [h for h, _ in worth], [e for _, e in worth]))
     error = "estimated relative error" if any(sweep.estimated for _, sweep in sweeps) else "relative error"
     return chart(curves, title, "step h", error)
 
