@@ -118,7 +118,9 @@ class HeadTexture(nn.Module):
         colours = mixed_with_skin(self.colours)
         shares = self.weights.flatten(1).to(colours.dtype).mT / 255  # [HW, M]
         detail = self.detail.flatten().to(colours.dtype)[:, None] / 160
-        mixed = torch.cat([shares @ colours * detail, shares @ self.roughness[:, None].to(shares.dtype)], dim=-1)
+        mixed = torch.cat(
+            [shares @ colours * detail, shares @ self.roughness[:, None].to(shares.dtype)], dim=-1
+        )
         return mixed.unflatten(0, self.detail.shape)
 
 

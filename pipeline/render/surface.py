@@ -89,7 +89,9 @@ def neighbours(triangles: Tensor) -> Tensor:
     Entry (f, k) is about the edge opposite to corner k: 3·g + m if that is also the edge of triangle g opposite to
     its corner m; −1 if it is no other's edge, or those of several.
     """
-    ends = torch.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], dim=1).flatten(0, 1)
+    ends = torch.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], dim=1).flatten(
+        0, 1
+    )
     count = int(triangles.max()) + 1 if triangles.numel() else 1
     name, order = (ends.amin(-1) * count + ends.amax(-1)).sort(stable=True)
     _, size = name.unique_consecutive(return_counts=True)
