@@ -35,6 +35,7 @@ from pipeline.render.camera import Camera, clip_from_pixels
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.ids import triangle_ids
 from pipeline.render.material import Material
+from pipeline.render.outlines import find_outlines
 from pipeline.render.silhouette import edge_term
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
@@ -78,7 +79,8 @@ def stations(rounds: int) -> dict[str, Milliseconds]:
         return triangle_ids(clip, rig.triangles, size)
 
     def outlines(homogeneous: Tensor) -> Tensor:
-        return edge_term(fragments, homogeneous, rig.part_of_triangle, color, nothing)[1]
+        found = find_outlines(fragments, homogeneous, render.surface)
+        return edge_term(found, fragments, homogeneous, color, nothing)[1]
 
     runs: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
         "deform": (deform, x1),

@@ -1,7 +1,7 @@
 """The one place where the layers meet: controls → vertices → pixels → landmarks."""
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
@@ -11,6 +11,7 @@ from pipeline.layer import Pipeline
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
+from pipeline.render.raytrace import RayTracer
 from pipeline.render.renderer import Renderer
 from pipeline.render.surface import Surface
 
@@ -28,11 +29,20 @@ def build_chain(
 
 
 def build_renderer(
-    rig: Rig, camera: Camera, material: Material, light: Light | None = None, **render: Any
+    rig: Rig,
+    camera: Camera,
+    material: Material,
+    light: Light | None = None,
+    renderer: Literal["scanline", "raytrace"] = "scanline",
+    rasterizer: str = "auto",
+    **render: Any,
 ) -> Renderer:
-    """Layer 2 for a rig; `render` are further arguments of `Renderer`."""
-    surface = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle)
-    return Renderer(surface, material, camera, light or Light.default(), **render)
+    """Layer 2 for a rig, by scanlines or by ray tracing; `render` are arguments that both take."""
+    scene = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle), material, camera
+    light = light or Light.default()
+    if renderer == "raytrace":
+        return RayTracer(*scene, light, **render)
+    return Renderer(*scene, light, rasterizer=rasterizer, **render)
 
 
 def build_stand_in(rig: Rig, camera: Camera) -> Pipeline:

@@ -83,6 +83,13 @@ def fit(
         bool,
         typer.Option("--fit-appearance", help="Find light, colours and focal length in the photo, too."),
     ] = False,
+    renderer: Annotated[
+        str | None, typer.Option(help="scanline or raytrace.", show_default="scanline")
+    ] = None,
+    rasterizer: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, triton, pytorch3d or nvdiffrast.", show_default="auto"),
+    ] = None,
     config: Annotated[
         str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
     ] = None,
@@ -96,12 +103,14 @@ def fit(
     from pipeline.config import load_config
 
     overrides = list(set_ or [])
-    if iterations is not None:
-        overrides.append(f"fit.iterations={iterations}")
-    if derivatives is not None:
-        overrides.append(f"fit.derivatives={derivatives}")
-    if fit_appearance:
-        overrides.append("appearance.fit=true")
+    chosen = {
+        "fit.iterations": iterations,
+        "fit.derivatives": derivatives,
+        "appearance.fit": fit_appearance or None,
+        "render.renderer": renderer,
+        "render.rasterizer": rasterizer,
+    }
+    overrides += [f"{name}={value}" for name, value in chosen.items() if value is not None]
     settings = load_config(config, overrides)
     folder = out if out is not None else Path("out") / photo.stem
     _require_face_choice(face)
@@ -242,12 +251,14 @@ def render(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=8, help="Samples a pixel, on each axis.")] = 2,
+    renderer: Annotated[str, typer.Option(help="scanline or raytrace.")] = "scanline",
     rasterizer: Annotated[str, typer.Option(help="auto, cpu, triton, pytorch3d or nvdiffrast.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Draw the rig: as its controls say, from all sides, control by control, or step by step."""
     folder, alone = _pictures_place(out, "sheet.png" if sheet else "picture.png", bool(turntable or passes))
     _require_choice("--frame", frame, "head", "photo")
+    _require_choice("--renderer", renderer, "scanline", "raytrace")
     _require_choice("--sheet", sheet or "expression", "expression", "identity")
     changes = dict(_named_number(text) for text in set_ or [])
 
@@ -272,6 +283,7 @@ def render(
         colours=read.colours | ({"skin": skin_colour(skin)} if skin else {}),
         device="cuda" if rasterizer != "cpu" and torch.cuda.is_available() else "cpu",
         samples=samples,
+        renderer=renderer,
         rasterizer=rasterizer,
     )
     for sentence in studio.beyond_range():

@@ -55,6 +55,12 @@ class Camera(Section):
 
 
 class Render(Section):
+    renderer: Literal["scanline", "raytrace"] = Field(
+        default="scanline", description="raytrace: shadows and reflections, by Mitsuba (an extra); slow"
+    )
+    rasterizer: Literal["auto", "cpu", "triton", "pytorch3d", "nvdiffrast"] = Field(
+        default="auto", description="who finds the triangles that pixels see, see docs/rasterizers.md"
+    )
     samples: int = Field(default=2, ge=1, le=8, description="samples a pixel, on each axis")
 
 

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
 from pipeline.chain import build_chain, build_renderer, build_stand_in
@@ -25,8 +24,10 @@ from pipeline.outputs.overlay import BACKGROUND, PANEL, frame
 from pipeline.render import srgb
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.render.head_texture import HeadTexture
+from pipeline.render.ids import choose
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
+from pipeline.render.passes import cut_out
 from pipeline.result import FitResult, FoundAppearance, Picture
 from pipeline.solve import adjoint_broyden, levenberg_marquardt
 from pipeline.solve.adjoint_broyden import Solution
@@ -74,6 +75,10 @@ class FaceFitter:
         self.material = Material(self.texture())
         self.detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
         self.prior = build_prior(self.rig, config.priors, config.controls)
+        self.render: dict[str, Any] = {
+            "renderer": config.render.renderer,
+            "rasterizer": config.render.rasterizer,
+        }
 
     def fit(self, photo: Photo, face: Face, on_progress: Progress | None = None) -> FitResult:
         """The controls that make the chain's landmarks match those of a face.
@@ -125,7 +130,7 @@ class FaceFitter:
             face=face,
             rig="head_rig",
             detector="facemesh",
-            rasterizer="cpu",
+            rasterizer=self.rasterizer,
             solver=self.config.fit.derivatives,
             controls={name: values[name] for name in names[groups["expression"]]},
             identity={name: values[name] for name in names[groups["identity"]]},
@@ -185,9 +190,8 @@ class FaceFitter:
 
     def objective(self, settled: Settled, camera: Camera) -> LandmarkObjective:
         """The residuals of the full chain and of its stand-in for a face."""
-        chain = build_chain(
-            self.rig, camera, self.detector, self.material, samples=self.config.render.samples
-        )
+        samples = self.config.render.samples
+        chain = build_chain(self.rig, camera, self.detector, self.material, samples=samples, **self.render)
         stand_in = build_stand_in(self.rig, camera).double()
         target = settled.region.map_to_crop(settled.landmarks)
         return LandmarkObjective(chain, stand_in, target, self.config.priors.residual_percent)
@@ -249,6 +253,14 @@ class FaceFitter:
         prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
         return stage(solution, prior, 12, 22, gradients), prior
 
+    @property
+    def rasterizer(self) -> str:
+        """Who finds what pixels see."""
+        settings = self.config.render
+        if settings.renderer == "raytrace":
+            return "mitsuba"
+        return choose("cpu") if settings.rasterizer == "auto" else settings.rasterizer
+
     def fit_appearance(
         self,
         photo: Photo,
@@ -276,7 +288,9 @@ class FaceFitter:
         samples = self.config.render.samples
         again = replace(
             objective,
-            chain=build_chain(self.rig, found, self.detector, look.material, look.light, samples=samples),
+            chain=build_chain(
+                self.rig, found, self.detector, look.material, look.light, samples=samples, **self.render
+            ),
             stand_in_chain=build_stand_in(self.rig, found).double(),
         )
         closer = adjoint_broyden.minimize(
@@ -333,18 +347,13 @@ class FaceFitter:
         size = (round((bottom - top) * zoom), round((right - left) * zoom))
         closer = Camera(camera.focal_px, camera.principal_point_px, view, size)
         material, light = (look.material, look.light) if look else (self.material, None)
-        renderer = build_renderer(self.rig, closer, material, light, samples=2)
+        renderer = build_renderer(self.rig, closer, material, light, samples=2, **self.render)
         behind = torch.tensor(BACKGROUND) / 255
         renderer.background = srgb.decode(behind)
         with torch.no_grad():
             vertices = Deformer(self.rig)(x.float())
             rgb = renderer(vertices)
-            fragments = renderer.fragments(vertices)
-        covered = torch.zeros(fragments.size)
-        covered.view(-1)[fragments.pixel] = 1
-        alpha = functional.avg_pool2d(covered, renderer.samples)[0][..., None]  # [H, W, 1]
-        straight = (rgb - (1 - alpha) * behind) / alpha.clamp(min=1e-3)
-        rgba = torch.cat([straight.clamp(0, 1), alpha], dim=-1)
+            rgba = cut_out(renderer, vertices, rgb).clamp(0, 1)
         photo_from_picture = torch.tensor([[1 / zoom, 0, left], [0, 1 / zoom, top]])
         return Picture((rgba * 255).round().to(torch.uint8), photo_from_picture)
 

@@ -20,7 +20,7 @@ from pipeline.render.camera import NEAR_M, Camera
 from pipeline.render.head_texture import SKIN_TONES, HeadTexture
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
-from pipeline.render.passes import coverage, passes
+from pipeline.render.passes import cut_out, passes
 from pipeline.render.renderer import Renderer
 
 DISTANCE_M = 1.0  # from the camera to the head, where no control says otherwise
@@ -215,13 +215,6 @@ def skin_colour(text: str) -> tuple[float, ...]:
     if len(parts) == 3 and all(part.strip().isdecimal() and int(part) <= 255 for part in parts):
         return tuple(srgb.decode(torch.tensor([int(part) / 255 for part in parts])).tolist())
     raise ChainRigError(f"A skin is {', '.join(SKIN_TONES)}, or R,G,B, each from 0 to 255, not '{text}'.")
-
-
-def cut_out(renderer: Renderer, vertices: Tensor, rgb: Tensor) -> Tensor:
-    """A picture `(*B, H, W, 3)` of vertices without its background: `(*B, H, W, 4)` sRGB, straight alpha."""
-    alpha = coverage(renderer, vertices)[..., None]
-    behind = srgb.encode(renderer.background)
-    return torch.cat([(rgb - (1 - alpha) * behind) / alpha.clamp(min=1e-3), alpha], dim=-1)
 
 
 def _image(picture: Tensor) -> Image.Image:

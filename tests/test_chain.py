@@ -74,7 +74,7 @@ def test_stations_are_what_the_layers_hand_on(rig: Rig, chain: Pipeline, several
     given, vertices, pixels, landmarks = chain.stations(x)
     assert torch.equal(given, x)
     assert vertices.shape == (2, len(rig.rest), 3) and pixels.shape == (2, 256, 256, 3)
-    assert (0 <= pixels).all() and (pixels <= 1).float().mean() > 0.995  # highlights shine brighter than white
+    assert (0 <= pixels).all() and (pixels <= 1).float().mean() > 0.995  # but for highlights
     assert torch.equal(landmarks, chain(x))
     assert [layer.name for layer in chain] == ["deform", "render", "detect"]
 

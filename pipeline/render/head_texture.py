@@ -57,7 +57,7 @@ _TINTS = ("flush", "lid", "lip")
 
 
 class HeadTexture(nn.Module):
-    """Colour = detail · Σ_k weight_k colour_k and roughness = Σ_k weight_k roughness_k: linear in every parameter.
+    """Colour = detail · Σ_k weight_k colour_k, roughness = Σ_k weight_k roughness_k: linear in both.
 
     In the file, `weights` (M, H, W) are the regions' shares of a texel in 1/255 and `detail` (H, W) is
     a factor in 1/160 (pores, creases, strokes of hair).
@@ -114,7 +114,7 @@ class HeadTexture(nn.Module):
         return cls(torch.from_numpy(weights), torch.from_numpy(detail), colours)
 
     def forward(self) -> Tensor:
-        """(H, W, 4) linear RGB and roughness, for a `Material`; differentiable in `colours` and `roughness`."""
+        """(H, W, 4) linear RGB and roughness, for a `Material`; differentiable in both parameters."""
         colours = mixed_with_skin(self.colours)
         shares = self.weights.flatten(1).to(colours.dtype).mT / 255  # [HW, M]
         detail = self.detail.flatten().to(colours.dtype)[:, None] / 160

@@ -30,8 +30,8 @@ def harmonics_basis(directions: Tensor) -> Tensor:
 class Light(nn.Module):
     """Ambient, one directional and second-order spherical-harmonic light: parameters C2, all linear RGB.
 
-    A white Lambertian surface of normal n sends out, per unit of π, `environment(n) + directional · max(n·l, 0)`;
-    `ambient` is the radiance of a uniform environment and `harmonics` are the coefficients of one that varies
+    A white Lambertian surface of normal n sends out `environment(n) + directional · max(n·l, 0)`; `ambient`
+    is the radiance of a uniform environment and `harmonics` are the coefficients of one that varies
     (Ramamoorthi and Hanrahan, "An efficient representation for irradiance environment maps", 2001, eq. 7).
 
     Args:
@@ -65,7 +65,7 @@ class Light(nn.Module):
         return functional.normalize(self.direction, dim=-1)
 
     def environment(self, normals: Tensor, item: Tensor) -> Tensor:
-        """Irradiance over π of ambient and harmonics on `(P, 3)` unit normals in pictures `item` `(P,)`: `(P, 3)`."""
+        """Irradiance over π `(P, 3)` of ambient and harmonics on unit normals `(P, 3)` in pictures `(P,)`."""
         basis = harmonics_basis(normals) * normals.new_tensor(_COSINE)
         if self.harmonics.dim() == 2:
             around = basis @ self.harmonics

@@ -2,7 +2,8 @@
 
 A fragment of albedo a and roughness r, with normal n, seen from v under `light` L, sends out
 
-    a · [L.environment(n) + L.directional · diffuse(n·l; wrap)] + L.directional · π · ggx(n, l, v; r) · max(n·l, 0)
+    a · [L.environment(n) + L.directional · diffuse(n·l; wrap)]
+      + L.directional · π · ggx(n, l, v; r) · max(n·l, 0)
 """
 
 import math
@@ -22,7 +23,8 @@ class Material(nn.Module):
     """Parameters C2 of a surface.
 
     Args:
-        texture: `(Ht, Wt, 4)`: linear RGB albedo in [0, 1] and GGX roughness in [0, 1]; sides are powers of two.
+        texture: `(Ht, Wt, 4)`: linear RGB albedo in [0, 1] and GGX roughness in [0, 1]; sides are powers of
+            two.
         specular: `()` reflectance at normal incidence (Fresnel's F0); about 0.04 for skin, 0 for none.
         wrap: `()` in [0, 1]: how far light scatters around the terminator; 0 is Lambert.
         normal_map: `(Hn, Wn, 3)` unit vectors in tangent space (x along u, y along v, z outwards), or None.
@@ -101,8 +103,8 @@ def shade(
 def wrapped(cosine: Tensor, wrap: Tensor) -> Tensor:
     """Diffuse light around the terminator, of the same energy for every `wrap`: any shape.
 
-    (2 + w) / (2 (1 + w)) · max((cos + w)/(1 + w), 0)^(1 + w): w = 0 is Lambert, w = 1 is ¾ ((1 + cos)/2)², smooth
-    everywhere (McAuley, "Extension to energy-conserving wrapped diffuse", 2011).
+    (2 + w) / (2 (1 + w)) · max((cos + w)/(1 + w), 0)^(1 + w): w = 0 is Lambert, w = 1 is ¾ ((1 + cos)/2)²,
+    smooth everywhere (McAuley, "Extension to energy-conserving wrapped diffuse", 2011).
     """
     around = ((cosine + wrap) / (1 + wrap)).clamp(min=1e-8)
     return (2 + wrap) / (2 * (1 + wrap)) * around.pow(1 + wrap)
@@ -111,9 +113,9 @@ def wrapped(cosine: Tensor, wrap: Tensor) -> Tensor:
 def ggx(normal: Tensor, to_light: Tensor, to_eye: Tensor, roughness: Tensor, specular: Tensor) -> Tensor:
     """The microfacet BRDF D·V·F, per steradian: `(P, 3)` unit vectors, `(P, 1)` roughness → `(P, 1)`.
 
-    D is GGX with α = roughness² (Walter et al., "Microfacet models for refraction through rough surfaces", 2007,
-    eq. 33), V the height-correlated Smith term G/(4 n·l n·v) (Heitz, "Understanding the masking-shadowing function",
-    2014, eq. 99), F Schlick's Fresnel term, which fades with F0 below 0.02.
+    D is GGX with α = roughness² (Walter et al., "Microfacet models for refraction through rough surfaces",
+    2007, eq. 33), V the height-correlated Smith term G/(4 n·l n·v) (Heitz, "Understanding the
+    masking-shadowing function", 2014, eq. 99), F Schlick's Fresnel term, which fades with F0 below 0.02.
     Finite on the horizon and beyond, where it does not matter.
     """
     half = functional.normalize(to_light + to_eye, dim=-1)

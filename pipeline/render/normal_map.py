@@ -21,8 +21,8 @@ def bent_normals(
     """Unit normals `(P, 3)` of fragments.
 
     The tangents of a triangle are the derivatives of its points by u and by v, made perpendicular to the
-    interpolated normal (Mikkelsen, "Simulation of wrinkled surfaces revisited", 2008, without his averaging over
-    vertices: tangents are only as smooth as the triangles are small).
+    interpolated normal (Mikkelsen, "Simulation of wrinkled surfaces revisited", 2008, without his averaging
+    over vertices: tangents are only as smooth as the triangles are small).
 
     Args:
         normal_map: `(Hn, Wn, 3)` unit vectors in tangent space.

@@ -1,13 +1,13 @@
 """Where does the outline between two neighbouring samples run?
 
-Between two samples that see different surfaces lies an outline: an edge of the mesh at which the nearer surface ends
-or turns away from the camera. On a dense mesh it is seldom an edge of the triangle that the sample sees, so it is
-walked to: from the sample's triangle towards the other sample, over its neighbours, until one is missing or faces the
-other way. A walk that arrives at the other sample's triangle, or at one that touches it, has found that there is no outline,
-only a steep surface.
+Between two samples that see different surfaces lies an outline: an edge of the mesh at which the nearer
+surface ends or turns away from the camera. On a dense mesh it is seldom an edge of the triangle that the
+sample sees, so it is walked to: from the sample's triangle towards the other sample, over its neighbours,
+until one is missing or faces the other way. A walk that arrives at the other sample's triangle, or at one
+that touches it, has found that there is no outline, only a steep surface.
 
-Like the triangle ids, all this is integers and has no derivative. `find_plainly` is the reference, for any device; on a
-CPU `fused/outlines.py` does the same in one pass.
+Like the triangle ids, all this is integers and has no derivative. `find_plainly` is the reference, for any
+device; on a CPU `fused/outlines.py` does the same in one pass.
 """
 
 from dataclasses import dataclass, fields
@@ -33,8 +33,8 @@ class Outlines:
         front: `(K,)` int64: the fragment of the nearer surface.
         other: `(K,)` int64: the fragment behind it; P, their number, where nothing is seen.
         front_sample: `(K,)` int64 index into the flattened (B, H, W). Likewise `other_sample`.
-        edge: `(K, 2)` int64: the ends of the mesh's edge in the flattened (B, V) vertices; −1 where the surfaces
-            pierce each other, or the walk got lost.
+        edge: `(K, 2)` int64: the ends of the mesh's edge in the flattened (B, V) vertices; −1 where the
+            surfaces pierce each other, or the walk got lost.
     """
 
     axis: Tensor
@@ -193,5 +193,5 @@ def _walk(
 
 
 def _ends(side: Tensor) -> Tensor:
-    """Which two corners an edge joins, `(N, 2)`, if `side` `(N,)` is the number of the corner opposite to it."""
+    """Which two corners `(N, 2)` an edge joins, if `side` `(N,)` numbers the corner opposite to it."""
     return torch.stack([(side + 1) % 3, (side + 2) % 3], dim=-1)

@@ -81,6 +81,13 @@ def coverage(renderer: Renderer, vertices: Tensor) -> Tensor:
     return share.view(*homogeneous.shape[:-2], *renderer.camera.size)
 
 
+def cut_out(renderer: Renderer, vertices: Tensor, rgb: Tensor) -> Tensor:
+    """A picture `(*B, H, W, 3)` of vertices without its background: `(*B, H, W, 4)` sRGB, straight alpha."""
+    alpha = coverage(renderer, vertices)[..., None]
+    behind = srgb.encode(renderer.background)
+    return torch.cat([(rgb - (1 - alpha) * behind) / alpha.clamp(min=1e-3), alpha], dim=-1)
+
+
 def _mean(fragments: Fragments, color: Tensor, samples: int) -> Tensor:
     """Colours `(P, 3)` of fragments, averaged over the samples of a pixel: `(B·H·W, 3)`."""
     count, height, width = fragments.size

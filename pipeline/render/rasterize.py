@@ -79,7 +79,7 @@ def barycentrics(corners: Tensor, pixel_xy: Tensor) -> Tensor:
 
 
 def covered(ids: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The fields pixel, item, centre, triangle and corners of `Fragments`, for ids `(B, H, W)` of V vertices."""
+    """The fields pixel, item, centre, triangle and corners of `Fragments`, for ids `(B, H, W)`."""
     if ids.device.type == "cpu":
         return coverage.covered(ids, triangles, vertices)
     item, row, column = (ids >= 0).nonzero().unbind(-1)
@@ -90,7 +90,7 @@ def covered(ids: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Tens
 
 
 def seen_at(points: Tensor, corners: Tensor, centre: Tensor) -> Tensor:
-    """Barycentrics `(P, 3)` of pixels `(P, 2)` on the triangles with these `corners` `(P, 3)` of the `(N, 3)` points."""
+    """Barycentrics `(P, 3)` of pixels `(P, 2)` on triangles with `corners` `(P, 3)` among points `(N, 3)`."""
     if fused.serves(points, centre):
         return interpolation.Barycentrics.apply(seen_at, points, corners, centre)
     return barycentrics(points.index_select(0, corners.flatten()).view(-1, 3, 3), centre)

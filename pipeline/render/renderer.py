@@ -20,8 +20,8 @@ from pipeline.render.texture import Mipmaps, level_of_detail
 class Renderer(Layer):
     """A scanline renderer: `(*B, V, 3)` vertices in camera space → `(*B, H, W, 3)` sRGB.
 
-    Differentiable in the vertices inside surfaces (shading, texture) and across outlines (`silhouette.py`), and in
-    all parameters C2, which are modules and buffers, fixed while fitting.
+    Differentiable in the vertices inside surfaces (shading, texture) and across outlines (`silhouette.py`),
+    and in all parameters C2, which are modules and buffers, fixed while fitting.
 
     Args:
         surface: which vertices make triangles.
@@ -71,9 +71,9 @@ class Renderer(Layer):
     def forward(self, vertices: Tensor) -> Tensor:
         homogeneous = self.homogeneous(vertices)  # [*B, V, 3]
         fragments = self.rasterize(homogeneous)
-        # A box filter averages encoded values, as the photo's crop does: in linear light the curve of the encoding
-        # would make the derivative depend on how far an outline has come across its pixel, which few samples
-        # cannot tell.
+        # A box filter averages encoded values, as the photo's crop does: in linear light the curve of the
+        # encoding would make the derivative depend on how far an outline has come across its pixel, which
+        # few samples cannot tell.
         color = srgb.encode(self.shade(fragments, vertices, homogeneous).radiance)
         picture = composite(
             fragments,

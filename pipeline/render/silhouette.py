@@ -1,21 +1,22 @@
-"""Outlines, antialiased: how much of a sample's square lies on either side, and so how it changes when they move.
+"""Outlines, antialiased: how much of a sample's square lies on either side, so how it changes as they move.
 
-Shading is differentiable inside a surface, but a pixel on an outline also changes because the outline sweeps over it.
-A point sample cannot tell. So where an outline crosses the line from a sample A of the nearer surface to its
-neighbour B at the distance u (`outlines.py` finds the edge of the mesh that does), the square around the sample in
-which the crossing lies shows both sides:
+Shading is differentiable inside a surface, but a pixel on an outline also changes because the outline sweeps
+over it. A point sample cannot tell. So where an outline crosses the line from a sample A of the nearer
+surface to its neighbour B at the distance u (`outlines.py` finds the edge of the mesh that does), the square
+around the sample in which the crossing lies shows both sides:
 
     u < ½:  A ← A + c (½ − u) (B − A)          u > ½:  B ← B + c (u − ½) (A − B)
 
-Both squares are then filtered exactly along the line, the picture is continuous as the outline moves from sample to
-sample, and its derivative by u is the jump across the outline. An outline crosses rows and columns; c, the squared
-component of its normal along the line, shares it out among them, so that the sum over its crossings is the boundary
-term of the Reynolds transport theorem.
+Both squares are then filtered exactly along the line, the picture is continuous as the outline moves from
+sample to sample, and its derivative by u is the jump across the outline. An outline crosses rows and
+columns; c, the squared component of its normal along the line, shares it out among them, so that the sum
+over its crossings is the boundary term of the Reynolds transport theorem.
 
-This is the antialiasing of Laine et al. ("Modular primitives for high-performance differentiable rendering", 2020,
-section 3.5), which blends where the visible triangle owns the outline's edge, with the walk of `outlines.py` for the
-rest, and the pairs of Pidhorskyi, Simon, et al. ("Rasterized Edge Gradients", 2024), whose term, worth zero, is left
-to surfaces that pierce each other: there no edge of the mesh is the outline, and what moves is the point that the
+This is the antialiasing of Laine et al. ("Modular primitives for high-performance differentiable rendering",
+2020, section 3.5), which blends where the visible triangle owns the outline's edge, with the walk of
+`outlines.py` for the rest, and the pairs of Pidhorskyi, Simon, et al. ("Rasterized Edge Gradients", 2024),
+whose term, worth zero, is left to surfaces that pierce each other: there no edge of the mesh is the outline,
+    and what moves is the point that the
 sample of the nearer surface sees.
 """
 
@@ -39,7 +40,8 @@ def edge_term(
         background: `(C,)` of the samples that see nothing.
 
     Returns:
-        `(N,)` int64 indices of samples in the flattened (B, H, W), some more than once, and `(N, C)` to be added.
+        `(N,)` int64 indices of samples in the flattened (B, H, W), some more than once, and `(N, C)` to be
+        added.
     """
     color = torch.cat([color, background[None]])
     points = homogeneous.flatten(0, 1)

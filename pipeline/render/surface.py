@@ -14,8 +14,8 @@ class Surface(nn.Module):
         triangles: `(F, 3)` int64 corners, counter-clockwise from outside.
         uv: `(T, 2)` texture coordinates, v up; None for a surface of one material.
         uv_triangles: `(F, 3)` int64 into `uv`; None where `triangles` index it too.
-        part_of_triangle: `(F,)` int64; outlines between parts carry gradients whatever their depth. One part if
-            omitted.
+        part_of_triangle: `(F,)` int64; outlines between parts carry gradients whatever their depth. One part
+            if omitted.
 
     Raises:
         ChainRigError: a shape does not fit, or `uv_triangles` points beyond `uv`.
@@ -63,8 +63,8 @@ class Surface(nn.Module):
         """Raises ChainRigError where `(*B, V, 3)` vertices are too few for the triangles, or not points."""
         if vertices.dim() < 2 or vertices.shape[-1] != 3 or vertices.shape[-2] < self.corner_limit:
             raise ChainRigError(
-                f"This mesh needs at least {self.corner_limit} vertices of three coordinates, not an array of "
-                f"shape {tuple(vertices.shape)}."
+                f"This mesh needs at least {self.corner_limit} vertices of three coordinates, not an array "
+                f"of shape {tuple(vertices.shape)}."
             )
 
     def normals(self, vertices: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ class Surface(nn.Module):
 def neighbours(triangles: Tensor) -> Tensor:
     """What lies beyond each edge of `(F, 3)` triangles: `(F, 3)` int64.
 
-    Entry (f, k) is about the edge opposite to corner k: 3·g + m if that is also the edge of triangle g opposite to
-    its corner m; −1 if it is no other's edge, or those of several.
+    Entry (f, k) is about the edge opposite to corner k: 3·g + m if that is also the edge of triangle g
+    opposite to its corner m; −1 if it is no other's edge, or those of several.
     """
     ends = torch.stack([triangles[:, [1, 2]], triangles[:, [2, 0]], triangles[:, [0, 1]]], dim=1).flatten(
         0, 1
@@ -105,5 +105,6 @@ def neighbours(triangles: Tensor) -> Tensor:
 def _require_range(indices: Tensor, count: int, of: str) -> None:
     if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= count):
         raise ChainRigError(
-            f"A triangle points at {of} number {int(indices.max())} of {count}, counted from 0: the mesh is damaged."
+            f"A triangle points at {of} number {int(indices.max())} of {count}, counted from 0: "
+            "the mesh is damaged."
         )

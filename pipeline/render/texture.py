@@ -33,7 +33,9 @@ class Mipmaps:
 
     @staticmethod
     def require(texture: Tensor, channels: int) -> None:
-        """Raises ChainRigError where a texture has not `channels` channels, or cannot be halved down to one texel."""
+        """Raises ChainRigError where a texture has not `channels` channels, or cannot be halved down to one
+        texel.
+        """
         if texture.dim() != 3 or texture.shape[2] != channels:
             raise ChainRigError(
                 f"A texture of {channels} channels has the shape (height, width, {channels}), "
@@ -47,7 +49,8 @@ class Mipmaps:
             )
 
     def sample(self, uv: Tensor, level: Tensor) -> Tensor:
-        """Colours at texture coordinates, between the two nearest levels (Williams, "Pyramidal parametrics", 1983).
+        """Colours at texture coordinates, between the two nearest levels (Williams, "Pyramidal parametrics",
+        1983).
 
         Args:
             uv: `(P, 2)` in [0, 1], v up; beyond that the border repeats.
@@ -88,8 +91,8 @@ class Mipmaps:
 def level_of_detail(texels_per_pixel: Tensor) -> Tensor:
     """The mip level at which a texel is about a pixel: texels² per pixel² → levels ≥ 0, same shape.
 
-    The finest level where the ratio is not a number (a triangle that crosses the camera's plane). Differentiable: a
-    surface that comes nearer turns sharper.
+    The finest level where the ratio is not a number (a triangle that crosses the camera's plane).
+    Differentiable: a surface that comes nearer turns sharper.
     """
     ratio = texels_per_pixel.nan_to_num(1.0, 1.0, 1.0).clamp(
         min=1.0

@@ -1,7 +1,8 @@
 """Faster twins, for CPUs, of plain functions of the renderer: one compiled loop each, forward and backward.
 
-A plain function asks `serves` and hands over to its twin. It stays the reference (a test holds the two together) and
-does what the twin cannot: GPUs, forward mode, `torch.func` transforms, and derivatives of derivatives.
+A plain function asks `serves` and hands over to its twin. It stays the reference (a test holds the two
+together) and does what the twin cannot: GPUs, forward mode, `torch.func` transforms, and derivatives of
+derivatives.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,11 +16,11 @@ _enabled = True
 
 
 def serves(*tensors: Tensor) -> bool:
-    """Whether a twin may be used: on a CPU, in float32 or float64, outside of forward mode and `torch.func`."""
+    """Whether a twin may be used: on a CPU, in one precision, outside of forward mode and `torch.func`."""
     return (
         _enabled
         and forward_ad._current_level < 0
-        and torch._C._functorch.maybe_current_level() is None
+        and torch._C._functorch.maybe_current_level() is None  # pyright: ignore[reportAttributeAccessIssue]
         and all(tensor.device.type == "cpu" for tensor in tensors)
         and len({tensor.dtype for tensor in tensors}) == 1
         and tensors[0].dtype in (torch.float32, torch.float64)

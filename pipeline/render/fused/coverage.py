@@ -1,5 +1,7 @@
 """The covered samples of a triangle-id buffer on a CPU, compiled: integers, in one pass."""
 
+from typing import Any
+
 import numba
 import numpy as np
 import torch
@@ -12,9 +14,10 @@ def covered(ids: Tensor, triangles: Tensor, vertices: int) -> tuple[Tensor, Tens
     count = int((ids >= 0).sum())
     pixel, item, triangle = (torch.empty(count, dtype=torch.int64) for _ in range(3))
     centre, corners = torch.empty(count, 2), torch.empty(count, 3, dtype=torch.int64)
-    arrays = (x.contiguous().numpy() for x in (ids, triangles))
-    _covered(*arrays, vertices, *(x.numpy() for x in (pixel, item, centre, triangle, corners)))
-    return pixel, item, centre, triangle, corners
+    found = (pixel, item, centre, triangle, corners)
+    arguments: list[Any] = [ids.contiguous().numpy(), triangles.contiguous().numpy(), vertices]
+    _covered(*arguments, *(x.numpy() for x in found))
+    return found
 
 
 @numba.njit(cache=True)

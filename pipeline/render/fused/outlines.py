@@ -1,4 +1,6 @@
-"""The search for outlines on a CPU, compiled. What it finds, and how, is told in `pipeline.render.outlines`."""
+"""The search for outlines on a CPU, compiled. What it finds, and how: see `pipeline.render.outlines`."""
+
+from typing import Any
 
 import numba
 import numpy as np
@@ -33,9 +35,9 @@ def outline_rows(
         jump: in depth, in metres, that makes two samples candidates.
         max_steps: of a walk.
     """
-    fragments = (x.contiguous().numpy() for x in (seen, depth, item, triangle, centre, points))
-    surface = (x.contiguous().numpy() for x in (triangles, neighbours, part))
-    return torch.from_numpy(_find(*fragments, vertices, *surface, jump, max_steps))
+    arguments: list[Any] = [x.contiguous().numpy() for x in (seen, depth, item, triangle, centre, points)]
+    arguments += [vertices, *(x.contiguous().numpy() for x in (triangles, neighbours, part)), jump, max_steps]
+    return torch.from_numpy(_find(*arguments))
 
 
 @numba.njit(cache=True)
@@ -57,7 +59,8 @@ def _find(
     nothing = len(triangle)
     capacity, found = 1024, 0
     rows = np.empty((capacity, 7), np.int64)
-    # What the samples of the row above see, and of this row up to here: its last entry is the neighbour to the left.
+    # What the samples of the row above see, and of this row up to here: its last entry is the neighbour to
+    # the left.
     corners = np.empty((2, 3))
     fragment, shape, near = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, depth.dtype)
     for b in range(count):
@@ -87,7 +90,8 @@ def _find(
                     front, other, target = (before, here, tri) if ahead else (here, before, shape[k])
                     outcome, start, end = _walk(
                         triangle[front], target, axis, 1.0 if ahead else -1.0, centre[front, axis],
-                        centre[front, 1 - axis], item[front] * vertices, points, triangles, neighbours, part, max_steps, corners,
+                        centre[front, 1 - axis], item[front] * vertices, points, triangles, neighbours, part,
+                        max_steps, corners,
                     )  # fmt: skip
                     if outcome == SAME:
                         continue
@@ -107,13 +111,13 @@ def _find(
 
 @numba.njit(cache=True)
 def _walk(
-    t: int,
-    target: int,
+    t: Any,
+    target: Any,
     axis: int,
     towards: float,
     c_along: float,
     c_across: float,
-    base: int,
+    base: Any,
     points: np.ndarray,
     triangles: np.ndarray,
     neighbours: np.ndarray,

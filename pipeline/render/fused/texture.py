@@ -22,7 +22,14 @@ def _place(u: float, v: float, width: int, height: int) -> tuple:
 
 
 @numba.njit(cache=True)
-def _sample(texels: np.ndarray, sizes: np.ndarray, starts: np.ndarray, uv: np.ndarray, level: np.ndarray, out: np.ndarray) -> None:  # fmt: skip
+def _sample(
+    texels: np.ndarray,
+    sizes: np.ndarray,
+    starts: np.ndarray,
+    uv: np.ndarray,
+    level: np.ndarray,
+    out: np.ndarray,
+) -> None:
     top = len(starts) - 1
     for p in range(len(uv)):
         exact = min(max(float(level[p]), 0.0), float(top))
