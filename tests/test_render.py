@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from scenes import check_derivative, head_like, jvp, random, settings, vjp, wall
+from scenes import check_derivative, grid, head_like, jvp, random, settings, square_camera, vjp, wall
 from torch import Tensor
 
+from pipeline.errors import ChainRigError
 from pipeline.render import srgb
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
@@ -136,3 +137,117 @@ def test_a_vertex_that_is_not_a_number_darkens_only_its_own_triangles() -> None:
     far[4:-4, 4:-4] = False  # its neighbours' normals change too
     torch.testing.assert_close(found[far], whole[far])
     assert not torch.allclose(found[16, 16], whole[16, 16])
+
+
+def test_a_vertex_that_is_not_a_number_leaves_the_others_their_derivatives() -> None:
+    renderer, vertices = wall(size=32, cells=12)
+    vertices[84] = torch.nan
+    point = vertices.clone().requires_grad_()
+    renderer(point).sum().backward()
+    assert point.grad is not None
+    assert point.grad[torch.arange(len(vertices)) != 84].isfinite().all()
+
+
+def test_vertices_behind_the_camera_leave_finite_pictures_and_derivatives() -> None:
+    renderer, vertices = head_like(size=32, rings=12)
+    for distance in (1.0, 1.05, 3.0):  # the camera inside the ball, at its skin, and the ball behind it
+        point = (vertices + torch.tensor([0, 0, distance]).double()).requires_grad_()
+        picture = renderer(point)
+        picture.sum().backward()
+        assert picture.isfinite().all()
+        assert point.grad is not None and point.grad.isfinite().all()
+
+
+def test_a_large_picture_is_the_small_one_in_detail() -> None:
+    renderer, vertices = head_like(size=4096, rings=24, samples=1)
+    small, _ = head_like(size=64, rings=24, samples=8)
+    with torch.no_grad():
+        large = renderer.float()(vertices.float())
+        assert large.shape == (4096, 4096, 3)
+        coarse = large.view(64, 64, 64, 64, 3).mean((1, 3))
+        torch.testing.assert_close(coarse.double(), small(vertices), rtol=0, atol=0.06)
+
+
+def test_a_picture_of_one_pixel_sees_the_middle() -> None:
+    renderer, vertices = head_like(size=1, rings=12)
+    picture = renderer(vertices)
+    assert picture.shape == (1, 1, 3)
+    assert picture.isfinite().all()
+
+
+def test_a_surface_without_texture_coordinates_takes_one_colour_and_refuses_a_texture() -> None:
+    renderer, vertices = head_like(size=16, rings=12)
+    bare = Surface(renderer.surface.triangles)
+    with pytest.raises(ChainRigError, match="no texture coordinates"):
+        Renderer(bare, renderer.material, renderer.camera, renderer.light)
+    plain = Material.plain(torch.full((1, 1, 3), 0.5).double())
+    picture = Renderer(bare, plain, renderer.camera, renderer.light).double()(vertices)
+    assert (picture[8, 8] - picture[0, 0]).abs().max() > 0.05
+
+
+def test_a_mesh_that_does_not_fit_is_refused_in_a_sentence() -> None:
+    renderer, vertices = head_like(size=8, rings=6)
+    with pytest.raises(ChainRigError, match=r"needs at least \d+ vertices.*\(5, 3\)"):
+        renderer(vertices[:5])
+    with pytest.raises(ChainRigError, match="rows of three corners"):
+        Surface(torch.zeros(4, 2, dtype=torch.int64))
+    with pytest.raises(ChainRigError, match="texture coordinates number 7 of 3"):
+        Surface(torch.zeros(1, 3, dtype=torch.int64), torch.zeros(3, 2), torch.tensor([[0, 1, 7]]))
+    with pytest.raises(ChainRigError, match="4 channels"):
+        Material(torch.zeros(8, 8, 3))
+
+
+def parameters() -> dict[str, Tensor]:
+    """Directions in which C2 can change, by the path of the parameter."""
+    return {
+        "material.texture": random(64, 64, 4, seed=1),
+        "material.specular": torch.tensor(1.0).double(),
+        "material.wrap": torch.tensor(-1.0).double(),
+        "camera.focal_px": torch.tensor(30.0).double(),
+        "camera.principal_point_px": torch.tensor([3.0, 2]).double(),
+        "camera.view": random(2, 3, seed=2),
+        "light.ambient": random(3, seed=3),
+        "light.directional": random(3, seed=4),
+        "light.direction": random(3, seed=5),
+        "light.harmonics": random(9, 3, seed=6),
+        "background": random(3, seed=7),
+    }
+
+
+@pytest.mark.parametrize("name", parameters())
+def test_derivatives_by_every_parameter_of_the_renderer(name: str) -> None:
+    renderer, vertices = wall(size=16)
+    if name == "background":
+        vertices = vertices * torch.tensor([0.5, 0.5, 1])
+    # The surface's texels are a little larger than its samples, so that its mip levels are between two.
+    direction, weights = parameters()[name], random(16, 16, 3, seed=8)
+    start = renderer.get_buffer(name)
+
+    def loss(step: Tensor) -> Tensor:
+        changed = {name: start + step * direction}
+        return (torch.func.functional_call(renderer, changed, (vertices,)) * weights).sum()
+
+    zero = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(loss(zero), zero)
+    step = torch.tensor(1e-6).double()
+    difference = (loss(step) - loss(-step)) / (2 * step)
+    assert abs(difference) > 1e-3
+    assert abs(gradient - difference) < 2e-5 * abs(difference)
+    along = torch.func.jvp(loss, (zero.detach(),), (torch.ones_like(zero),))[1]
+    torch.testing.assert_close(along, gradient)
+
+
+def test_a_view_that_zooms_in_turns_sharper_and_its_derivative_knows() -> None:
+    vertices, uv, triangles = grid(1, 0.5)
+    spots = Material.plain(random(64, 64, 3, low=0, high=1, seed=9))
+    camera, here = square_camera(24, 30.0), vertices - torch.tensor([0.0, 0, 1]).double()
+    renderer = Renderer(Surface(triangles, uv), spots, camera, Light.default(), samples=1).double()
+
+    def contrast(focal: Tensor) -> Tensor:
+        focal = {"camera.focal_px": focal}
+        return torch.func.functional_call(renderer, focal, (here,))[7:17, 7:17].square().sum()
+
+    focal = torch.tensor(30.0, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(contrast(focal), focal)
+    difference = (contrast(focal + 1e-6) - contrast(focal - 1e-6)) / 2e-6
+    assert gradient.item() == pytest.approx(difference.item(), rel=1e-5)
