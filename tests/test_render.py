@@ -251,3 +251,22 @@ def test_a_view_that_zooms_in_turns_sharper_and_its_derivative_knows() -> None:
     (gradient,) = torch.autograd.grad(contrast(focal), focal)
     difference = (contrast(focal + 1e-6) - contrast(focal - 1e-6)) / 2e-6
     assert gradient.item() == pytest.approx(difference.item(), rel=1e-5)
+
+
+def test_vmap_over_meshes_is_the_batch_and_its_derivatives() -> None:
+    renderer, vertices = head_like(size=16, rings=8)
+    meshes = torch.stack([vertices, 1.1 * vertices, vertices + 0.01])
+    directions, weights = random(*meshes.shape, seed=1), random(3, 16, 16, 3, seed=2)
+    torch.testing.assert_close(torch.func.vmap(renderer)(meshes), renderer(meshes))
+
+    def loss(mesh: Tensor, weight: Tensor) -> Tensor:
+        return (renderer(mesh) * weight).sum()
+
+    singly = torch.stack(
+        [torch.func.grad(loss)(mesh, weight) for mesh, weight in zip(meshes, weights, strict=True)]
+    )
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(meshes, weights), singly)
+    along = torch.func.vmap(lambda mesh, direction: jvp(renderer, mesh, direction)[1])(meshes, directions)
+    torch.testing.assert_close(along, jvp(renderer, meshes, directions)[1])
+    moved = torch.func.jacfwd(lambda shift: torch.func.vmap(renderer)(meshes + shift))
+    assert moved(torch.zeros(3).double()).shape == (3, 16, 16, 3, 3)

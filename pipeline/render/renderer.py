@@ -7,6 +7,7 @@ from torch.nn import functional
 from pipeline.errors import ChainRigError
 from pipeline.layer import Layer
 from pipeline.render import srgb
+from pipeline.render.batching import Batched, is_batched
 from pipeline.render.camera import Camera, clip_from_pixels
 from pipeline.render.composite import composite
 from pipeline.render.lighting import Light
@@ -69,6 +70,9 @@ class Renderer(Layer):
         self._cached: Mipmaps | None = None
 
     def forward(self, vertices: Tensor) -> Tensor:
+        return Batched.apply(self._draw, vertices) if is_batched(vertices) else self._draw(vertices)
+
+    def _draw(self, vertices: Tensor) -> Tensor:
         homogeneous = self.homogeneous(vertices)  # [*B, V, 3]
         fragments = self.rasterize(homogeneous)
         # A box filter averages encoded values, as the photo's crop does: in linear light the curve of the
