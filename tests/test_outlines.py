@@ -128,7 +128,7 @@ def test_at_one_sample_a_pixel_the_derivative_is_that_of_the_picture_itself(name
 def test_at_one_sample_a_pixel_outlines_move_as_those_of_a_supersampled_picture(name: str) -> None:
     renderer, vertices = head_like(128, samples=1)
     expected = reference_derivative(renderer, vertices, moves(vertices, name))
-    assert derivative(renderer, vertices, moves(vertices, name)) == pytest.approx(expected, rel=0.05)
+    assert derivative(renderer, vertices, moves(vertices, name)) == pytest.approx(expected, rel=0.1)
 
 
 def test_a_ball_that_turns_keeps_its_outline() -> None:

@@ -21,10 +21,13 @@ _COSINE = [1.0, *3 * [2 / 3], *5 * [1 / 4]]
 
 def harmonics_basis(directions: Tensor) -> Tensor:
     """Real spherical harmonics Y_lm up to second order: unit `(*N, 3)` → `(*N, 9)`."""
+    return _polynomials(directions) * directions.new_tensor(_NORM)
+
+
+def _polynomials(directions: Tensor) -> Tensor:
     x, y, z = directions.unbind(-1)
     one = torch.ones_like(x)
-    basis = torch.stack([one, y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], dim=-1)
-    return basis * basis.new_tensor(_NORM)
+    return torch.stack([one, y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], dim=-1)
 
 
 class Light(nn.Module):
@@ -66,11 +69,13 @@ class Light(nn.Module):
 
     def environment(self, normals: Tensor, item: Tensor) -> Tensor:
         """Irradiance over π `(P, 3)` of ambient and harmonics on unit normals `(P, 3)` in pictures `(P,)`."""
-        basis = harmonics_basis(normals) * normals.new_tensor(_COSINE)
-        if self.harmonics.dim() == 2:
-            around = basis @ self.harmonics
+        basis = _polynomials(normals)
+        factors = normals.new_tensor([norm * share for norm, share in zip(_NORM, _COSINE, strict=True)])
+        coefficients = self.harmonics * factors[:, None]
+        if coefficients.dim() == 2:
+            around = basis @ coefficients
         else:
-            around = (basis.unsqueeze(1) @ of_item(self.harmonics, 2, item)).squeeze(1)
+            around = (basis.unsqueeze(1) @ of_item(coefficients, 2, item)).squeeze(1)
         return of_item(self.ambient, 1, item) + around
 
 
