@@ -1,23 +1,25 @@
-"""Makes the pictures of the documentation: `python scripts/make_pictures.py`, about half a minute.
+"""Makes the pictures of the documentation: `python scripts/make_pictures.py`, about a minute.
 
-docs/pictures/overlay.png is the overlay of the example photo's fit, at half its size;
-docs/pictures/controls.png shows what single controls do to the default head.
+In docs/pictures: overlay.png is the overlay of the example photo's fit, appearance.png the same with light
+and colours from the photo, both at half their size; controls.png shows what single controls do to the default
+head, passes.png the steps to a picture, and raytrace.png, where Mitsuba is installed, the rasterizer beside
+the ray tracer. (Those in docs/pictures/derivatives are made by examples/lecture.)
 """
 
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from pipeline import assets
-from pipeline.chain import build_renderer
-from pipeline.deform.deform import Deformer
-from pipeline.deform.rig import Rig
+from pipeline.config import load_config
+from pipeline.errors import ChainRigError
 from pipeline.fit import fit_photo
-from pipeline.outputs.overlay import INK, PAPER, overlay
-from pipeline.render.camera import Camera
-from pipeline.render.head_texture import HeadTexture
-from pipeline.render.material import Material
+from pipeline.outputs.overlay import overlay
+from pipeline.outputs.sheet import sheet
+from pipeline.pictures import Studio
+from pipeline.render.head_texture import SKIN_TONES
+from pipeline.render.lighting import Light
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 POSES: dict[str, dict[str, float]] = {
@@ -30,36 +32,48 @@ POSES: dict[str, dict[str, float]] = {
     "eyeLookInLeft 0.8": {"eyeLookInLeft": 0.8, "eyeLookOutRight": 0.8},
     "headRotationY 0.5": {"headRotationY": 0.5},
 }
-SIDE, TITLE, COLUMNS, GAP = 256, 28, 4, 4
 
 
 def main() -> None:
     torch.set_num_threads(1)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    sheet = overlay(fit_photo(str(assets.path("example.png"))))
-    sheet = sheet.resize((sheet.width // 2, sheet.height // 2), Image.Resampling.LANCZOS)
-    _save(sheet, PICTURES / "overlay.png")
+    for name, settings in (("overlay", []), ("appearance", ["appearance.fit=true"])):
+        page = overlay(fit_photo(str(assets.path("example.png")), load_config(overrides=settings)))
+        half = (page.width // 2, page.height // 2)
+        _save(page.resize(half, Image.Resampling.LANCZOS), PICTURES / f"{name}.png")
     _save(controls(), PICTURES / "controls.png")
+    _save(passes(), PICTURES / "passes.png")
+    try:
+        _save(raytrace(), PICTURES / "raytrace.png")
+    except ChainRigError as missing:
+        print(f"raytrace.png stays as it is: {missing}")
 
 
-@torch.no_grad()
 def controls() -> Image.Image:
-    """The default head with one control (and its partner) at work in each panel."""
-    rig = Rig.load()
-    camera = Camera(torch.tensor(1250.0), torch.tensor([128.0, 108.0]), size=(SIDE, SIDE))
-    render = build_renderer(rig, camera, Material(HeadTexture.load()()), samples=4)
-    x = torch.stack([rig.controls.pack(pose | {"headTranslationZ": -1.0}) for pose in POSES.values()])
-    pictures = render(Deformer(rig)(x))
-    rows = -(-len(POSES) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + TITLE) + GAP), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
-    for index, (name, picture) in enumerate(zip(POSES, pictures, strict=True)):
-        left = GAP + index % COLUMNS * (SIDE + GAP)
-        top = index // COLUMNS * (SIDE + TITLE)
-        draw.text((left + 4, top + TITLE / 2), name, fill=INK, font=font, anchor="lm")
-        pixels = (picture.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-        sheet.paste(Image.fromarray(pixels), (left, top + TITLE))
-    return sheet
+    """The default head with one control (and its partner) at work in each cell."""
+    return sheet([(name, Studio(pose, size=256, samples=4).picture()) for name, pose in POSES.items()], 4)
+
+
+def passes() -> Image.Image:
+    """The renderer's steps on a face that laughs."""
+    laugh = {"jawOpen": 0.4, "headRotationY": 0.5, "mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}
+    studio = Studio(laugh, size=256, colours={"skin": SKIN_TONES["light"]})
+    return sheet([(title, picture) for _, title, picture in studio.passes()])
+
+
+def raytrace() -> Image.Image:
+    """One head in light from the side, three times."""
+    light = Light(torch.full((3,), 0.25), torch.full((3,), 1.3), torch.tensor([-0.9, 0.5, 0.6]))
+    pose = {"jawOpen": 0.25, "headRotationY": 0.3, "browInnerUp": 0.5}
+    ways = {
+        "rasterizer": {},
+        "ray tracer, camera rays alone": {"renderer": "raytrace", "bounces": 0},
+        "with shadows and reflections": {"renderer": "raytrace", "softness": 0.1},
+    }
+    cells = [
+        (name, Studio(pose, size=384, light=light, samples=4, **way).picture()) for name, way in ways.items()
+    ]
+    return sheet(cells, columns=3)
 
 
 def _save(picture: Image.Image, path: Path) -> None:
