@@ -40,7 +40,7 @@ def composite(
     if outlines:
         found = find_outlines(fragments, homogeneous, surface)
         sample, change = edge_term(found, fragments, homogeneous, color, background)
-        picture = picture + box_filter(sample, change, size, samples)
+        picture = picture.index_add(0, pixel_of_sample(sample, width, samples), change / samples**2)
     return picture.view(*size, color.shape[1])
 
 

@@ -56,17 +56,17 @@ def find_outlines(fragments: Fragments, homogeneous: Tensor, surface: Surface) -
         homogeneous: `(B, V, 3)` homogeneous coordinates on the grid of samples; W is the depth in metres.
         surface: the mesh.
     """
-    points = homogeneous.detach().flatten(0, 1)
-    depth = weigh(points[:, 2:], fragments.corners, fragments.barycentric.detach()).squeeze(-1)
     if homogeneous.device.type != "cpu":
-        return find_plainly(fragments, homogeneous.detach(), depth, surface)
+        return find_plainly(fragments, homogeneous.detach(), surface)
     rows = outline_rows(
-        seen_by(fragments),
-        depth,
+        list(fragments.size),
+        fragments.pixel,
         fragments.item,
         fragments.triangle,
         fragments.centre,
-        points,
+        fragments.corners,
+        fragments.barycentric.detach(),
+        homogeneous.detach().flatten(0, 1),
         homogeneous.shape[1],
         surface.triangles,
         surface.neighbours,
@@ -77,18 +77,9 @@ def find_outlines(fragments: Fragments, homogeneous: Tensor, surface: Surface) -
     return Outlines(*rows[:, :5].unbind(1), edge=rows[:, 5:])
 
 
-def seen_by(fragments: Fragments) -> Tensor:
-    """Which of the P fragments each sample sees: `(B, H, W)` int64, P where it sees nothing."""
-    nothing = len(fragments.pixel)
-    count, height, width = fragments.size
-    seen = torch.full((count * height * width,), nothing, device=fragments.pixel.device)
-    seen[fragments.pixel] = torch.arange(nothing, device=seen.device)
-    return seen.view(fragments.size)
-
-
-def find_plainly(fragments: Fragments, homogeneous: Tensor, depth: Tensor, surface: Surface) -> Outlines:
-    """`find_outlines` in plain torch, in another order; `depth` `(P,)` of the fragments."""
-    pairs = _pairs(fragments, depth, surface)
+def find_plainly(fragments: Fragments, homogeneous: Tensor, surface: Surface) -> Outlines:
+    """`find_outlines` in plain torch, in another order."""
+    pairs = _pairs(fragments, homogeneous, surface)
     triangle = torch.cat([fragments.triangle, fragments.triangle.new_tensor([-1])])
     apart = ~_one_surface(triangle[pairs.front], triangle[pairs.other], surface)
     pairs = pairs[apart.nonzero().squeeze(-1)]
@@ -106,13 +97,16 @@ def _one_surface(one: Tensor, other: Tensor, surface: Surface) -> Tensor:
     return some & (part[one] == part[other]) & shared.flatten(1).any(-1)
 
 
-def _pairs(fragments: Fragments, depth: Tensor, surface: Surface) -> Outlines:
+def _pairs(fragments: Fragments, homogeneous: Tensor, surface: Surface) -> Outlines:
     """Neighbours of different parts, or with a step in depth: candidates, their edges not known yet."""
-    _, height, width = fragments.size
+    count, height, width = fragments.size
+    nothing = len(fragments.pixel)
+    depth = weigh(homogeneous.flatten(0, 1)[:, 2:], fragments.corners, fragments.barycentric).squeeze(-1)
     depth = torch.cat([depth, depth.new_tensor([torch.inf])])
     part = surface.part_of_triangle.index_select(0, fragments.triangle)
     part = torch.cat([part, part.new_tensor([-1])])
-    seen = seen_by(fragments).flatten()
+    seen = torch.full((count * height * width,), nothing, device=depth.device)
+    seen[fragments.pixel] = torch.arange(nothing, device=depth.device)
     parts, depths = (x.index_select(0, seen).view(fragments.size) for x in (part, depth))
 
     found = []

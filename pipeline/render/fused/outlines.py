@@ -12,11 +12,13 @@ SAME, EDGE, LOST = 0, 1, 2
 
 @torch.library.custom_op("chainrig::outline_rows", mutates_args=(), device_types="cpu")
 def outline_rows(
-    seen: Tensor,
-    depth: Tensor,
+    size: list[int],
+    pixel: Tensor,
     item: Tensor,
     triangle: Tensor,
     centre: Tensor,
+    corners: Tensor,
+    barycentric: Tensor,
     points: Tensor,
     vertices: int,
     triangles: Tensor,
@@ -28,25 +30,30 @@ def outline_rows(
     """Rows (axis, front, other, front sample, other sample, two ends of the edge), int64 `(K, 7)`.
 
     Args:
-        seen: `(B, H, W)` the fragment of every sample; P where there is none.
-        depth, item, triangle, centre: of the P fragments.
+        size: B, height and width.
+        pixel, item, triangle, centre, corners, barycentric: of the P fragments, in the order of their pixels.
         points: `(B·V, 3)` homogeneous, `vertices` = V.
         triangles, neighbours, part: of the surface.
         jump: in depth, in metres, that makes two samples candidates.
         max_steps: of a walk.
     """
-    arguments: list[Any] = [x.contiguous().numpy() for x in (seen, depth, item, triangle, centre, points)]
+    fragments = (pixel, item, triangle, centre, corners, barycentric, points)
+    arguments: list[Any] = [*size, *(x.contiguous().numpy() for x in fragments)]
     arguments += [vertices, *(x.contiguous().numpy() for x in (triangles, neighbours, part)), jump, max_steps]
     return torch.from_numpy(_find(*arguments))
 
 
 @numba.njit(cache=True)
 def _find(
-    seen: np.ndarray,
-    depth: np.ndarray,
+    count: int,
+    height: int,
+    width: int,
+    pixel: np.ndarray,
     item: np.ndarray,
     triangle: np.ndarray,
     centre: np.ndarray,
+    corner: np.ndarray,
+    barycentric: np.ndarray,
     points: np.ndarray,
     vertices: int,
     triangles: np.ndarray,
@@ -55,21 +62,23 @@ def _find(
     jump: float,
     max_steps: int,
 ) -> np.ndarray:
-    count, height, width = seen.shape
     nothing = len(triangle)
+    next_ = 0
     capacity, found = 1024, 0
     rows = np.empty((capacity, 7), np.int64)
     # What the samples of the row above see, and of this row up to here: its last entry is the neighbour to
     # the left.
     corners = np.empty((2, 3))
-    fragment, shape, near = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, depth.dtype)
+    fragment, shape, near = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.float64)
     for b in range(count):
         for y in range(height):
             for x in range(width):
-                here = seen[b, y, x]
-                tri = triangle[here] if here != nothing else np.int64(-1)
-                own = part[tri] if here != nothing else np.int64(-1)
-                far = depth[here] if here != nothing else depth.dtype.type(np.inf)
+                here, tri, own, far = nothing, np.int64(-1), np.int64(-1), np.inf
+                if next_ < nothing and pixel[next_] == (b * height + y) * width + x:
+                    here, tri, far, next_ = next_, triangle[next_], 0.0, next_ + 1
+                    own = part[tri]
+                    for k in range(3):
+                        far += barycentric[here, k] * points[corner[here, k], 2]
                 for axis in range(2):
                     if axis == 0:
                         if x == 0:
