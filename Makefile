@@ -24,7 +24,7 @@ test: .venv/test.installed
 	@touch $@
 
 .venv/test.installed: pyproject.toml constraints.txt scripts/bootstrap.sh
-	@sh scripts/bootstrap.sh '.[dev]'
+	@sh scripts/bootstrap.sh '.[dev,raytrace]'
 	@touch .venv/fit.installed $@
 
 clean:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv and installs ChainRig into it: bootstrap.sh REQUIREMENT ('.' or '.[dev]').
+# Makes .venv and installs ChainRig into it: bootstrap.sh REQUIREMENT ('.' or '.[dev,raytrace]').
 # What the system lacks is told in one sentence, before anything is built on it.
 set -eu
 python="${PYTHON:-python3}"
