@@ -244,8 +244,8 @@ def test_a_view_that_zooms_in_turns_sharper_and_its_derivative_knows() -> None:
     renderer = Renderer(Surface(triangles, uv), spots, camera, Light.default(), samples=1).double()
 
     def contrast(focal: Tensor) -> Tensor:
-        focal = {"camera.focal_px": focal}
-        return torch.func.functional_call(renderer, focal, (here,))[7:17, 7:17].square().sum()
+        zoomed = {"camera.focal_px": focal}
+        return torch.func.functional_call(renderer, zoomed, (here,))[7:17, 7:17].square().sum()
 
     focal = torch.tensor(30.0, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(contrast(focal), focal)

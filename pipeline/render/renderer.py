@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.errors import ChainRigError
 from pipeline.layer import Layer
@@ -11,7 +10,7 @@ from pipeline.render.batching import Batched, is_batched
 from pipeline.render.camera import Camera, clip_from_pixels
 from pipeline.render.composite import composite
 from pipeline.render.lighting import Light
-from pipeline.render.material import Material, Shading, shade
+from pipeline.render.material import Material, Shading, shade, unit
 from pipeline.render.normal_map import bent_normals
 from pipeline.render.rasterize import Fragments, rasterize, weigh
 from pipeline.render.surface import Surface
@@ -109,7 +108,7 @@ class Renderer(Layer):
     def shade(self, fragments: Fragments, vertices: Tensor, homogeneous: Tensor) -> Shading:
         """The light that fragments of `(*B, V, 3)` vertices send to the camera."""
         position, normal = self.geometry(fragments, vertices, homogeneous.shape[:-2])
-        to_eye = functional.normalize(-position, dim=-1)
+        to_eye = unit(-position)
         uv, level = self.texture_coordinates(fragments, homogeneous)
         if self.material.normal_map is not None:
             normal = bent_normals(
@@ -125,7 +124,7 @@ class Renderer(Layer):
         position, normal = fragments.interpolate(attributes.reshape(-1, *attributes.shape[-2:])).split(
             3, dim=-1
         )
-        return position, functional.normalize(normal, dim=-1)
+        return position, unit(normal)
 
     def texture_coordinates(self, fragments: Fragments, homogeneous: Tensor) -> tuple[Tensor, Tensor]:
         """`(P, 2)` and mip levels `(P,)` of fragments, a level for each triangle on the screen."""
