@@ -1,6 +1,6 @@
 """Is the backpropagated gradient of the whole chain right? Finite differences half-way through a fit.
 
-    python benchmarks/chain_gradient.py [--json FILE] [--write]
+    python benchmarks/chain_gradient.py [--kept] [--json FILE] [--write]
 
 At the controls half-way through the fit of the example photo, the gradient of f̂ (the landmark term) over
 pose and expressions is compared with central differences of the chain supersampled 4×4. The chain is rough at
@@ -9,7 +9,8 @@ control is chosen on the differences' own plateau: the two neighbouring steps th
 backpropagation says.
 
 Gradients are scaled by what a control does in photographs: an expression by its range (1), rotations by
-0.5 rad, translations by 5 cm. `--write` keeps the controls for tests/test_chain_gradient.py.
+0.5 rad, translations by 5 cm. `--write` keeps the controls for tests/test_chain_gradient.py, `--kept` takes
+those.
 """
 
 import argparse
@@ -105,10 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write", action="store_true", help="keep the controls for the test")
+    parser.add_argument("--kept", action="store_true", help="at the controls kept for the test")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rig = Rig.load()
-    space, scale, x = rig.controls, scales(rig), halfway()
+    space, scale = rig.controls, scales(rig)
+    x = space.pack(json.loads(HALFWAY.read_text()), space.rest.clone()) if arguments.kept else halfway()
     if arguments.write:
         HALFWAY.write_text(json.dumps(space.unpack(x), indent=1) + "\n")
     columns = list(range(space.groups["expression"].stop)) + list(

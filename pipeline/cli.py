@@ -259,6 +259,7 @@ def render(
     folder, alone = _pictures_place(out, "sheet.png" if sheet else "picture.png", bool(turntable or passes))
     _require_choice("--frame", frame, "head", "photo")
     _require_choice("--renderer", renderer, "scanline", "raytrace")
+    _require_choice("--rasterizer", rasterizer, "auto", "cpu", "triton", "pytorch3d", "nvdiffrast")
     _require_choice("--sheet", sheet or "expression", "expression", "identity")
     changes = dict(_named_number(text) for text in set_ or [])
 

@@ -24,7 +24,7 @@ from pipeline.outputs.overlay import BACKGROUND, PANEL, frame
 from pipeline.render import srgb
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.render.head_texture import HeadTexture
-from pipeline.render.ids import choose
+from pipeline.render.ids import choose, find
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
 from pipeline.render.passes import cut_out
@@ -70,6 +70,8 @@ class FaceFitter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        if config.render.rasterizer != "auto":
+            find(config.render.rasterizer, "cpu")  # complains before a minute is spent
         self.rig = Rig.load()
         self.texture = HeadTexture.load()
         self.material = Material(self.texture())
@@ -321,7 +323,9 @@ class FaceFitter:
         vertices = Deformer(self.rig)(x.float())
         crop, mask = self.face(photo, settled)
         errors = [
-            photometric_error(build_renderer(self.rig, camera, material, light)(vertices), crop, mask)
+            photometric_error(
+                build_renderer(self.rig, camera, material, light, **self.render)(vertices), crop, mask
+            )
             for material, light in ((self.material, Light.default()), (look.material, look.light))
         ]
         light = look.light

@@ -126,7 +126,7 @@ class Studio:
 
     def _pose(self, x: Tensor) -> Tensor:
         vertices = self.deform(x)
-        if float(vertices[:, 2].max()) > -NEAR_M:
+        if not float(vertices[:, 2].max()) <= -NEAR_M or not bool(vertices.isfinite().all()):
             raise ChainRigError(
                 "The head reaches behind the camera, which looks along -z: "
                 "set headTranslationZ to -1, a metre away."

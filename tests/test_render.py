@@ -270,3 +270,64 @@ def test_vmap_over_meshes_is_the_batch_and_its_derivatives() -> None:
     torch.testing.assert_close(along, jvp(renderer, meshes, directions)[1])
     moved = torch.func.jacfwd(lambda shift: torch.func.vmap(renderer)(meshes + shift))
     assert moved(torch.zeros(3).double()).shape == (3, 16, 16, 3, 3)
+
+
+def test_vmap_refuses_derivatives_that_it_would_lose() -> None:
+    renderer, vertices = head_like(size=8, rings=6)
+    meshes = torch.stack([vertices, vertices])
+    renderer.light.ambient.requires_grad_()
+    with pytest.raises(ChainRigError, match="by its vertices only"):
+        torch.func.vmap(renderer)(meshes)
+    with pytest.raises(ChainRigError, match="give camera and light a batch"):
+        focal = torch.tensor([30.0, 40.0]).double()
+        torch.func.vmap(lambda f: torch.func.functional_call(renderer, {"camera.focal_px": f}, vertices))(
+            focal
+        )
+
+
+def test_a_texture_changed_in_place_shows() -> None:
+    renderer, vertices = wall(size=8)
+    with torch.inference_mode():
+        before = renderer(vertices).clone()
+    renderer(vertices.requires_grad_()).sum().backward()  # after a look in inference mode
+    renderer.material.texture.mul_(torch.tensor([0.5, 0.5, 0.5, 1]))
+    assert (before - renderer(vertices)).min() > 0
+
+
+def test_lights_of_a_batch_fit_the_pictures_or_are_refused() -> None:
+    renderer, vertices = head_like(size=8, rings=6)
+    meshes = torch.stack([vertices, 1.1 * vertices])
+    renderer.light.ambient = random(2, 3, low=0.1)
+    both = renderer(meshes)
+    for i in range(2):
+        renderer.light.ambient = random(2, 3, low=0.1)[i]
+        torch.testing.assert_close(renderer(meshes[i]), both[i])
+    renderer.light.ambient = random(1, 3, low=0.1)
+    torch.testing.assert_close(renderer(meshes)[0], renderer(meshes[:1])[0])
+    renderer.light.ambient = random(3, 3, low=0.1)
+    with pytest.raises(ChainRigError, match=r"ambient has the batch \(3,\), the pictures have \(2,\)"):
+        renderer(meshes)
+
+
+def test_a_vertex_that_is_not_a_number_leaves_the_camera_its_derivatives() -> None:
+    renderer, vertices = wall(size=16, cells=8)
+    vertices[40] = torch.nan
+    renderer.camera.focal_px.requires_grad_()
+    renderer(vertices).sum().backward()
+    assert renderer.camera.focal_px.grad is not None and renderer.camera.focal_px.grad.isfinite()
+
+
+def test_a_normal_map_bends_normals_as_it_says() -> None:
+    vertices, uv, triangles = grid(2, 1.5)
+    here = vertices - torch.tensor([0.0, 0, 1]).double()
+    light = Light(torch.zeros(3), torch.ones(3), torch.tensor([1.0, 0, 1.0]))
+    half = torch.tensor([0.5**0.5, 0, 0.5**0.5])  # towards u, that is to the right: into the light
+
+    def brightness(bend: Tensor) -> float:
+        material = Material(torch.ones(1, 1, 4), torch.tensor(0.0), torch.tensor(0.0), bend.expand(4, 4, 3))
+        renderer = Renderer(Surface(triangles, uv), material, square_camera(8), light).double()
+        return srgb.decode(renderer(here)).mean().item()
+
+    assert brightness(torch.tensor([0.0, 0, 1])) == pytest.approx(0.5**0.5, abs=1e-3)
+    assert brightness(half) == pytest.approx(1, abs=1e-3)
+    assert brightness(half * torch.tensor([-1.0, 1, 1])) == pytest.approx(0, abs=1e-3)

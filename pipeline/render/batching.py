@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _functorch = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -20,6 +21,15 @@ def is_batched(x: Tensor) -> bool:
             return True
         x = _functorch.get_unwrapped(x)
     return False
+
+
+def is_differentiated(x: Tensor) -> bool:
+    """Whether somebody wants derivatives by this tensor, in either mode."""
+    return (
+        x.requires_grad
+        or _functorch.is_functorch_wrapped_tensor(x)
+        or forward_ad.unpack_dual(x)[1] is not None
+    )
 
 
 class Batched(torch.autograd.Function):

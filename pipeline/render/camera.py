@@ -54,14 +54,16 @@ class Camera(nn.Module):
         Returns:
             `(*B, N, 3)`: (X, Y, W) with W = −z, the pixel being (X/W, Y/W). Linear in the points.
         """
-        x, y, z = points.unbind(-1)  # [*B, N]
+        finite = points.isfinite().all(-1, keepdim=True)  # 0 · NaN would spoil the camera's derivatives
+        x, y, z = torch.where(finite, points, 0).unbind(-1)  # [*B, N]
         focal, middle = self.focal_px[..., None], self.principal_point_px
         photo = torch.broadcast_tensors(
             focal * x - middle[..., 0:1] * z, -focal * y - middle[..., 1:2] * z, -z
         )
         photo = torch.stack(photo, dim=-1)  # [*B, N, 3]
         pixels = photo @ self.view.transpose(-1, -2)  # the translation column multiplies W
-        return torch.cat([pixels, -z.expand(pixels.shape[:-1])[..., None]], dim=-1)
+        pixels = torch.cat([pixels, -z.expand(pixels.shape[:-1])[..., None]], dim=-1)
+        return torch.where(finite, pixels, torch.nan)
 
     def project(self, points: Tensor) -> Tensor:
         """Pixels of the view: `(*B, N, 3)` metres → `(*B, N, 2)`."""

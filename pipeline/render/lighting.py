@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.errors import ChainRigError
+
 # Of the real spherical harmonics 1 | y, z, x | xy, yz, 3z² − 1, xz, x² − y² on the unit sphere.
 _NORM = [
     0.5 * math.sqrt(1 / math.pi),
@@ -66,6 +68,28 @@ class Light(nn.Module):
     def towards(self) -> Tensor:
         """Unit `(*B, 3)` from the surface to the directional light."""
         return functional.normalize(self.direction, dim=-1)
+
+    def of_batch(self, batch: torch.Size) -> "Light":
+        """The same light with one batch dimension, of all pictures of `batch`; itself where they share it.
+
+        Raises:
+            ChainRigError: there are several lights, but not one for each picture.
+        """
+        parameters = {"ambient": 1, "directional": 1, "direction": 1, "harmonics": 2}
+        if all(getattr(self, name).dim() == dims for name, dims in parameters.items()):
+            return self
+        flat = {}
+        for name, dims in parameters.items():
+            value = getattr(self, name)
+            own = value.shape[value.dim() - dims :]
+            try:
+                flat[name] = value.expand(*batch, *own).reshape(-1, *own)
+            except RuntimeError:
+                raise ChainRigError(
+                    f"The light's {name} has the batch {tuple(value.shape[: value.dim() - dims])}, "
+                    f"the pictures have {tuple(batch)}: give each picture its light, or all the same."
+                ) from None
+        return Light(**flat)
 
     def environment(self, normals: Tensor, item: Tensor) -> Tensor:
         """Irradiance over π `(P, 3)` of ambient and harmonics on unit normals `(P, 3)` in pictures `(P,)`."""

@@ -135,5 +135,9 @@ def ggx(normal: Tensor, to_light: Tensor, to_eye: Tensor, roughness: Tensor, spe
     distribution = alpha2 / (math.pi * ((1 - n_h * n_h) + n_h * n_h * alpha2).square())
     smith_l = n_v * (alpha2 + (1 - alpha2) * n_l * n_l).sqrt()
     smith_v = n_l * (alpha2 + (1 - alpha2) * n_v * n_v).sqrt()
-    fresnel = specular + ((50 * specular).clamp(max=1) - specular) * (1 - v_h) ** 5
-    return distribution * 0.5 / (smith_l + smith_v) * fresnel
+    return distribution * 0.5 / (smith_l + smith_v) * fresnel(specular, v_h)
+
+
+def fresnel(specular: Tensor, v_h: Tensor) -> Tensor:
+    """Schlick's share of mirrored light, any shape; at grazing angles all, unless F0 is below 0.02."""
+    return specular + ((50 * specular).clamp(max=1) - specular) * (1 - v_h) ** 5

@@ -46,7 +46,9 @@ class Shading(Protocol):
 
     def sun(self, item: Tensor, dice: Tensor) -> Tensor: ...
 
-    def touch(self, scene: RayScene, fragments: Fragments) -> tuple[Tensor, Tensor, Tensor]: ...
+    def touch(
+        self, fragments: Fragments, vertices: Tensor, homogeneous: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
 
     def direct(
         self, fragments: Fragments, normal: Tensor, texel: Tensor, to_eye: Tensor, to_light: Tensor
@@ -135,7 +137,7 @@ def moving_shadows(scene: RayScene, tracer: Shading, generator: np.random.Genera
         place, seen_at = fallen.index_select(0, inside), at.index_select(0, inside)
         weights = weights_along(scene.points(corners), place)
         fragments = Fragments(scene.size, sample, item, seen_at, triangle, corners, weights)
-        _, shading_normal, texel = tracer.touch(scene, fragments)
+        _, shading_normal, texel = tracer.touch(fragments, scene.vertices, scene.homogeneous)
         sides = [place + sign * BESIDE_SHADOW * place[:, 2:] * aside for sign in (-1, 1)]
         plus, minus = (~scene.blocked(item, lifted(side, shading_normal), to_light) for side in sides)
         to_eye = functional.normalize(-place, dim=-1)

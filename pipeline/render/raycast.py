@@ -102,7 +102,12 @@ def _casters(vertices: Tensor, triangles: Tensor) -> list["Caster"]:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    return a.dtype == b.dtype and a.device == b.device and torch.equal(a.nan_to_num(), b.nan_to_num())
+    return (
+        a.dtype == b.dtype
+        and a.device == b.device
+        and torch.equal(a.isnan(), b.isnan())
+        and torch.equal(a.nan_to_num(), b.nan_to_num())
+    )
 
 
 class Caster:

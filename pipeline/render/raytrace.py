@@ -23,9 +23,9 @@ from torch.nn import functional
 
 from pipeline.render import srgb
 from pipeline.render.camera import Camera
+from pipeline.render.composite import pixel_of_sample
 from pipeline.render.lighting import Light, harmonics_basis, of_item
-from pipeline.render.material import MIN_ROUGHNESS, Material, ggx, shade, wrapped
-from pipeline.render.normal_map import bent_normals
+from pipeline.render.material import MIN_ROUGHNESS, Material, fresnel, ggx, shade, wrapped
 from pipeline.render.rasterize import Fragments
 from pipeline.render.ray_edges import HORIZON, moving_outlines, moving_shadows
 from pipeline.render.ray_sampling import cosine_lobe, disk, even, frame, turned, visible_microfacet
@@ -103,7 +103,7 @@ class RayTracer(Renderer):
     ) -> Tensor:
         """Linear RGB `(P, 3)` that fragments send to the camera, or along unit vectors `to_eye` `(P, 3)`."""
         bounces = self.bounces if bounces is None else bounces
-        position, normal, texel = self.touch(scene, fragments)
+        position, normal, texel = self.touch(fragments, scene.vertices, scene.homogeneous)
         to_eye = functional.normalize(-position, dim=-1) if to_eye is None else to_eye
         item, light, material = fragments.item, self.light, self.material
         if bounces == 0:
@@ -169,8 +169,7 @@ class RayTracer(Renderer):
         smith_v = (alpha2 + (1 - alpha2) * n_v * n_v).sqrt()
         smith_l = (alpha2 + (1 - alpha2) * n_l * n_l).sqrt()
         shadowing = n_l * (n_v + smith_v) / (n_v * smith_l + n_l * smith_v)  # G₂/G₁
-        fresnel = self.material.specular + (1 - self.material.specular) * (1 - v_h) ** 5
-        return turned(out, axes), shadowing * fresnel
+        return turned(out, axes), shadowing * fresnel(self.material.specular, v_h)
 
     def sun(self, item: Tensor, dice: Tensor) -> Tensor:
         """Unit vectors `(N, 3)` to points of the directional light's disk in pictures `item`."""
@@ -178,15 +177,6 @@ class RayTracer(Renderer):
         local = torch.cat([offset, torch.ones_like(offset[:, :1])], dim=-1)
         middle = of_item(self.light.towards(), 1, item).expand(len(item), 3).to(dice.dtype)
         return functional.normalize(turned(local, frame(middle)), dim=-1)
-
-    def touch(self, scene: RayScene, fragments: Fragments) -> tuple[Tensor, Tensor, Tensor]:
-        """Position `(P, 3)`, unit normal `(P, 3)` and texel `(P, 4)` of fragments."""
-        position, normal = self.geometry(fragments, scene.vertices, scene.vertices.shape[:1])
-        uv, level = self.texture_coordinates(fragments, scene.homogeneous)
-        if self.material.normal_map is not None:
-            arguments = (self.surface, self.material.normal_map, fragments, scene.vertices, normal, uv, level)
-            normal = bent_normals(*arguments)
-        return position, normal, self._mipmaps().sample(uv, level)
 
     def _colors(self, scene: RayScene, item: Tensor, sample: Tensor, at: Tensor) -> Tensor:
         """What the camera sees at points `(N, 2)` of the grids: linear RGB `(N, 3)`."""
@@ -215,11 +205,7 @@ class RayTracer(Renderer):
 
     def _pixel(self, sample: Tensor) -> Tensor:
         """Flat indices `(N,)` of the pixels of samples, given by theirs."""
-        width = self.camera.size[1]
-        row = torch.div(sample, width * self.samples, rounding_mode="floor")
-        column = sample % (width * self.samples)
-        down, across = (torch.div(x, self.samples, rounding_mode="floor") for x in (row, column))
-        return down * width + across
+        return pixel_of_sample(sample, self.camera.size[1] * self.samples, self.samples)
 
     def _uniform(self, stream: int, count: int, like: Tensor) -> Tensor:
         """`(count, 2)` in [0, 1), of the precision and on the device of `like`."""

@@ -6,7 +6,7 @@ from torch import Tensor
 from pipeline.errors import ChainRigError
 from pipeline.layer import Layer
 from pipeline.render import srgb
-from pipeline.render.batching import Batched, is_batched
+from pipeline.render.batching import Batched, is_batched, is_differentiated
 from pipeline.render.camera import Camera, clip_from_pixels
 from pipeline.render.composite import composite
 from pipeline.render.lighting import Light
@@ -34,7 +34,8 @@ class Renderer(Layer):
         rasterizer: who finds the triangle ids, see `ids.py`.
 
     Raises:
-        ChainRigError: there is a texture, but no texture coordinates.
+        ChainRigError: there is a texture, but no texture coordinates; when called, the vertices or the batch
+            of lights do not fit.
     """
 
     name = "render"
@@ -54,6 +55,8 @@ class Renderer(Layer):
         rasterizer: str = "auto",
     ) -> None:
         super().__init__()
+        if samples < 1:
+            raise ChainRigError(f"A pixel has at least one sample along each side, not {samples}.")
         if not surface.textured and (material.texture.shape[:2] != (1, 1) or material.normal_map is not None):
             raise ChainRigError(
                 "This mesh has no texture coordinates: give it some, or a material of one texel, (1, 1, 4)."
@@ -66,10 +69,23 @@ class Renderer(Layer):
         self.samples = samples
         self.outlines = outlines
         self.rasterizer = rasterizer
-        self._cached: Mipmaps | None = None
+        self._cached: dict[str, tuple[int, Mipmaps]] = {}
 
     def forward(self, vertices: Tensor) -> Tensor:
-        return Batched.apply(self._draw, vertices) if is_batched(vertices) else self._draw(vertices)
+        parameters = [*self.parameters(), *self.buffers()]
+        if any(is_batched(parameter) for parameter in parameters):
+            raise ChainRigError(
+                "The renderer cannot be mapped over its parameters by vmap: "
+                "give camera and light a batch dimension."
+            )
+        if not is_batched(vertices):
+            return self._draw(vertices)
+        if any(is_differentiated(parameter) for parameter in parameters):
+            raise ChainRigError(
+                "Under vmap the renderer has derivatives by its vertices only: for those by camera, light, "
+                "material or background give it the meshes as a batch, without vmap."
+            )
+        return Batched.apply(self._draw, vertices)
 
     def _draw(self, vertices: Tensor) -> Tensor:
         homogeneous = self.homogeneous(vertices)  # [*B, V, 3]
@@ -107,15 +123,22 @@ class Renderer(Layer):
 
     def shade(self, fragments: Fragments, vertices: Tensor, homogeneous: Tensor) -> Shading:
         """The light that fragments of `(*B, V, 3)` vertices send to the camera."""
-        position, normal = self.geometry(fragments, vertices, homogeneous.shape[:-2])
-        to_eye = unit(-position)
+        position, normal, texel = self.touch(fragments, vertices, homogeneous)
+        light = self.light.of_batch(homogeneous.shape[:-2])
+        return shade(self.material, light, texel, normal, unit(-position), fragments.item)
+
+    def touch(
+        self, fragments: Fragments, vertices: Tensor, homogeneous: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions `(P, 3)`, unit normals `(P, 3)` and texels `(P, 4)` of fragments."""
+        batch, material = homogeneous.shape[:-2], self.material
+        position, normal = self.geometry(fragments, vertices, batch)
         uv, level = self.texture_coordinates(fragments, homogeneous)
-        if self.material.normal_map is not None:
-            normal = bent_normals(
-                self.surface, self.material.normal_map, fragments, vertices, normal, uv, level
-            )
-        texel = self._mipmaps().sample(uv, level)
-        return shade(self.material, self.light, texel, normal, to_eye, fragments.item)
+        if material.normal_map is not None:
+            points = vertices.expand(*batch, *vertices.shape[-2:]).reshape(-1, 3)
+            bend = self._mipmaps("normal_map", material.normal_map).sample(uv, level)
+            normal = bent_normals(self.surface, fragments, points, normal, bend)
+        return position, normal, self._mipmaps("texture", material.texture).sample(uv, level)
 
     def geometry(self, fragments: Fragments, vertices: Tensor, batch: torch.Size) -> tuple[Tensor, Tensor]:
         """Positions `(P, 3)` in camera space and unit normals `(P, 3)` of fragments."""
@@ -141,12 +164,17 @@ class Renderer(Layer):
         level = level_of_detail(_double_area(texels, surface.uv_triangles) / on_screen).flatten()
         return uv, level.index_select(0, fragments.item * len(surface.triangles) + fragments.triangle)
 
-    def _mipmaps(self) -> Mipmaps:
-        """Built anew only where the texture is another: its halvings cost more than a picture."""
-        texture = self.material.texture
-        if self._cached is None or self._cached.texture is not texture or texture.requires_grad:
-            self._cached = Mipmaps(texture)
-        return self._cached
+    def _mipmaps(self, name: str, texture: Tensor) -> Mipmaps:
+        """Built anew only where the texture is another, or was changed: its halvings cost more than a
+        picture.
+        """
+        if is_differentiated(texture) or torch.is_inference_mode_enabled():
+            return Mipmaps(texture)
+        version, kept = self._cached.get(name, (-1, None))
+        if kept is None or kept.texture is not texture or version != texture._version:
+            kept = Mipmaps(texture)
+            self._cached[name] = texture._version, kept
+        return kept
 
 
 def _double_area(points: Tensor, triangles: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ class Surface(nn.Module):
                 f"{len(uv_triangles)} and {len(part_of_triangle)}."
             )
         _require_range(uv_triangles, len(uv), "texture coordinates")
+        if triangles.numel():
+            _require_range(triangles, int(triangles.max()) + 1, "vertices")
         self.register_buffer("triangles", triangles)
         self.register_buffer("uv", uv)
         self.register_buffer("uv_triangles", uv_triangles)
@@ -103,8 +105,9 @@ def neighbours(triangles: Tensor) -> Tensor:
 
 
 def _require_range(indices: Tensor, count: int, of: str) -> None:
-    if indices.numel() and (int(indices.min()) < 0 or int(indices.max()) >= count):
+    outside = indices[(indices < 0) | (indices >= count)]
+    if outside.numel():
         raise ChainRigError(
-            f"A triangle points at {of} number {int(indices.max())} of {count}, counted from 0: "
+            f"A triangle points at {of} number {int(outside[0])} of {count}, counted from 0: "
             "the mesh is damaged."
         )
