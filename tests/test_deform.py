@@ -235,3 +235,10 @@ def test_a_rig_whose_arrays_do_not_fit_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "odd.npz", **arrays)
     with pytest.raises(ChainRigError, match="no drivers"):
         Rig.load(tmp_path / "odd.npz")
+
+
+def test_forward_mode_keeps_the_precision_of_single_controls() -> None:
+    rig = Rig.load()
+    x = rig.controls.pack({"jawOpen": 0.3, "headTranslationZ": -1.0})
+    vertices, along = torch.func.jvp(Deformer(rig), (x,), (torch.ones_like(x),))[:2]
+    assert vertices.dtype == along.dtype == torch.float32

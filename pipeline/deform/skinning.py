@@ -18,7 +18,8 @@ def rotation_matrix(rotation_vector: Tensor) -> Tensor:
     Returns:
         (*B, 3, 3).
     """
-    s = rotation_vector.square().sum(-1)  # θ²
+    # θ², kept on an axis: torch makes float64 of a float32 tangent without one, where a number multiplies it.
+    s = rotation_vector.square().sum(-1, keepdim=True)  # [*B, 1]
     near = s < 1e-2
     far = torch.where(near, torch.ones_like(s), s).sqrt()  # 1 where unused, so that its derivative is finite
     series = torch.where(near, s, torch.zeros_like(s))
@@ -36,7 +37,7 @@ def rotation_matrix(rotation_vector: Tensor) -> Tensor:
     o = torch.zeros_like(x)
     K = torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).unflatten(-1, (3, 3))  # [*B, 3, 3]
     identity = torch.eye(3, dtype=s.dtype, device=s.device)
-    return identity + a[..., None, None] * K + b[..., None, None] * (K @ K)
+    return identity + a[..., None] * K + b[..., None] * (K @ K)
 
 
 def joint_transforms(rotations: Tensor, joints: Tensor, parents: Sequence[int]) -> tuple[Tensor, Tensor]:
