@@ -2,7 +2,8 @@
 
 A plain function asks `serves` and hands over to its twin. It stays the reference (a test holds the two
 together) and does what the twin cannot: GPUs, forward mode, `torch.func` transforms, and derivatives of
-derivatives.
+derivatives. What finds integers only (`coverage.py`, `outlines.py`) has no derivative to lose, and is used
+wherever the tensors are on a CPU.
 """
 
 from collections.abc import Callable, Iterator
