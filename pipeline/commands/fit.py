@@ -1,0 +1,163 @@
+"""`chainrig fit`: a photo → controls."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.commands.screen import progress_screen, screen
+from pipeline.errors import ChainRigError
+
+if TYPE_CHECKING:
+    from pipeline.fit import FaceFitter
+    from pipeline.result import FitResult
+    from pipeline.target.faces import Face
+    from pipeline.target.photo import Photo
+
+STRONGEST = 8  # controls in the printed table
+
+
+def fit(
+    photo: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.", show_default="out/<name of the photo>")
+    ] = None,
+    face: Annotated[
+        str, typer.Option(help="Which face: largest, all, or a number from 0, left to right.")
+    ] = "largest",
+    iterations: Annotated[
+        int | None, typer.Option(help="Steps with the full chain, at most.", show_default="22")
+    ] = None,
+    derivatives: Annotated[
+        str | None, typer.Option(help="hybrid, chain or embedding.", show_default="hybrid")
+    ] = None,
+    fit_appearance: Annotated[
+        bool,
+        typer.Option("--fit-appearance", help="Find light, colours and focal length in the photo, too."),
+    ] = False,
+    renderer: Annotated[
+        str | None, typer.Option(help="scanline or raytrace.", show_default="scanline")
+    ] = None,
+    rasterizer: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, triton, pytorch3d or nvdiffrast.", show_default="auto"),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml."""
+    from pipeline.config import load_config
+
+    overrides = list(set_ or [])
+    chosen = {
+        "fit.iterations": iterations,
+        "fit.derivatives": derivatives,
+        "appearance.fit": fit_appearance or None,
+        "render.renderer": renderer,
+        "render.rasterizer": rasterizer,
+    }
+    overrides += [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    settings = load_config(config, overrides)
+    folder = out if out is not None else Path("out") / photo.stem
+    _require_face_choice(face)
+
+    from pipeline.outputs.folder import require_writable, write_failure, write_fit
+    from pipeline.target.photo import read_photo
+
+    require_writable(folder)
+    picture = read_photo(photo)
+
+    import torch
+
+    from pipeline.fit import FaceFitter
+    from pipeline.result import FitFailure
+    from pipeline.target.faces import find_faces
+
+    torch.set_num_threads(settings.fit.threads)
+    faces = find_faces(picture.pixels)
+    if not faces:
+        raise ChainRigError(f"There is no face in {photo}: take one that shows a whole face from the front.")
+    fitter = FaceFitter(settings)
+    if face != "all":
+        index = _choose(face, faces)
+        result = _fit_with_progress(fitter, picture, faces[index], index, quiet)
+        paths = write_fit(result, index, settings, folder)
+        if not quiet:
+            _report(result, index, paths)
+        return
+
+    fitted = 0
+    for index, one in enumerate(faces):
+        try:
+            result = _fit_with_progress(fitter, picture, one, index, quiet)
+        except ChainRigError as error:
+            write_failure(FitFailure(picture, one, str(error)), index, folder / f"face-{index}")
+            print(f"chainrig: face {index}: {error}", file=sys.stderr)
+        else:
+            paths = write_fit(result, index, settings, folder / f"face-{index}")
+            fitted += 1
+            if not quiet:
+                _report(result, index, paths)
+    if not fitted:
+        raise ChainRigError(f"None of the {len(faces)} faces in {photo} could be fitted.")
+
+
+def _require_face_choice(choice: str) -> None:
+    if choice not in ("largest", "all") and not choice.isdecimal():
+        raise ChainRigError(f"--face takes largest, all, or a number from 0, not '{choice}'.")
+
+
+def _choose(choice: str, faces: list[Face]) -> int:
+    if choice == "largest":
+        return max(range(len(faces)), key=lambda index: faces[index].area)
+    if int(choice) >= len(faces):
+        raise ChainRigError(
+            f"There is no face {choice}: the photo shows {len(faces)}, counted from 0, left to right."
+        )
+    return int(choice)
+
+
+def _fit_with_progress(fitter: FaceFitter, photo: Photo, face: Face, index: int, quiet: bool) -> FitResult:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[residual]}")]
+    hidden = quiet or not progress_screen.is_terminal
+    with Progress(
+        *columns, TimeElapsedColumn(), console=progress_screen, transient=True, disable=hidden
+    ) as progress:
+        task = progress.add_task(f"Fitting face {index}", total=None, residual="warm start")
+
+        def show(step: int, steps: int, residual: float) -> None:
+            progress.update(task, completed=step, total=steps, residual=f"{residual:.2f} % IOD")
+
+        return fitter.fit(photo, face, show)
+
+
+def _report(result: FitResult, index: int, paths: list[Path]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"Face {index}: the strongest controls", title_justify="left")
+    table.add_column("control")
+    table.add_column("value", justify="right")
+    table.add_column("")
+    strongest = sorted(result.controls.items(), key=lambda item: -abs(item[1]))[:STRONGEST]
+    for name, value in strongest:
+        table.add_row(name, f"{value:.2f}", "█" * round(20 * min(1.0, abs(value))))
+    screen.print(table)
+    screen.print(
+        f"Distance of the landmarks: {result.residual_start:.2f} → {result.residual_final:.2f} % of the "
+        f"outer-eye distance ({result.status.replace('_', ' ')} after {result.evaluations} evaluations of "
+        f"the chain and {result.gradients} gradients, {result.seconds:.1f} s)",
+        highlight=False,
+    )
+    for path in paths:
+        print(path)  # not wrapped: paths are there to be copied
