@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import SCHEMA
 from pipeline.render.lighting import Light
@@ -30,6 +31,23 @@ class PhotoCamera:
 
 
 @dataclass(frozen=True)
+class SeenPhoto:
+    """The photo of a fit.
+
+    Attributes:
+        path: as the fit was given it.
+        sha256: of the file's bytes.
+        region: what the detector looked at; the landmarks' own where an older file does not say.
+        target: `(478, 2)` float32 its landmarks, in pixels.
+    """
+
+    path: Path
+    sha256: str
+    region: Region
+    target: Tensor
+
+
+@dataclass(frozen=True)
 class ControlsFile:
     """What the file says.
 
@@ -38,12 +56,14 @@ class ControlsFile:
         camera: the fit's, or None in a plain file.
         light: that of the photo, where the fit looked for it.
         colours: of the texture's regions, linear RGB, where the fit looked for them.
+        photo: the fit's, or None in a plain file.
     """
 
     values: dict[str, float]
     camera: PhotoCamera | None = None
     light: Light | None = None
     colours: dict[str, list[float]] = field(default_factory=dict)
+    photo: SeenPhoto | None = None
 
 
 def read_controls(path: Path) -> ControlsFile:
@@ -85,18 +105,30 @@ def _of_fit(path: Path, document: dict[str, Any]) -> ControlsFile:
     if min(seen.focal_px, seen.width, seen.height) <= 0:
         raise ValueError("a focal length or a size of 0")
     values = {name: _number(path, name, value) for name, value in values.items()}
+    target = _numbers(document["landmarks"]["target"], 478, 2)
+    shown = SeenPhoto(
+        Path(photo["path"]), str(photo["sha256"]), _region(document.get("region"), target), target
+    )
     found = document.get("appearance")
     if found is None:
-        return ControlsFile(values, seen)
+        return ControlsFile(values, seen, photo=shown)
     light = Light(
         _numbers(found["ambient"], 3),
         _numbers(found["directional"], 3),
         _numbers(found["direction"], 3),
         _numbers(found["harmonics"], 9, 3),
     )
-    return ControlsFile(
-        values, seen, light, {name: _numbers(colour, 3).tolist() for name, colour in found["colours"].items()}
-    )
+    colours = {name: _numbers(colour, 3).tolist() for name, colour in found["colours"].items()}
+    return ControlsFile(values, seen, light, colours, shown)
+
+
+def _region(document: Any, target: Tensor) -> Region:
+    if document is None:
+        return Region.around(target)
+    centre, side = _numbers(document["centre_px"], 2), _numbers(document["side_px"])
+    if not side > 0:
+        raise ValueError("a region without pixels")
+    return Region(centre, side, _numbers(document["rotation_rad"]))
 
 
 def _numbers(values: Any, *shape: int) -> Tensor:

@@ -142,6 +142,7 @@ class FaceFitter:
             eye_right=self._gaze(x, "eye_right"),
             focal_px=float(camera.focal_px),
             principal_point=(float(camera.principal_point_px[0]), float(camera.principal_point_px[1])),
+            region=settled.region,
             target=settled.landmarks[:, :2],
             render=landmarks[:, :2],
             projected68=embedded[list(IBUG68), :2],

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from pipeline.detect.region import Region
 from pipeline.target.faces import Face
 from pipeline.target.photo import Photo
 
@@ -64,6 +65,7 @@ class FitResult:
         eye_left, eye_right: (yaw, pitch) of the subject's eyes in the head, radians; yaw positive to the
             subject's left, pitch positive up.
         focal_px, principal_point: the camera, in pixels of the photo.
+        region: the square that the detector looked at.
         target, render: `(478, 2)` the detector's landmarks on the photo and on the render.
         projected68: `(68, 2)` the rig's own iBUG points, projected.
         residual_start, residual_final: mean distance over the fixed list of landmarks, % of the outer-eye
@@ -88,6 +90,7 @@ class FitResult:
     eye_right: tuple[float, float]
     focal_px: float
     principal_point: tuple[float, float]
+    region: Region
     target: Tensor
     render: Tensor
     projected68: Tensor

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from pipeline.config import Config, load_config
+from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import fit_json
 from pipeline.outputs.folder import require_writable, write_failure, write_fit
@@ -50,6 +51,7 @@ def result() -> FitResult:
         eye_right=(0.3, 0.4),
         focal_px=1000.0,
         principal_point=(200.0, 200.0),
+        region=Region(torch.tensor([200.0, 200.0]), torch.tensor(256.0), torch.tensor(0.0)),
         target=target,
         render=target + 5,
         projected68=torch.full((68, 2), 7.5),

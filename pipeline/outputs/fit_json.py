@@ -53,6 +53,11 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
             },
             "camera": {"focal_px": result.focal_px, "principal_point_px": list(result.principal_point)},
             **found,
+            "region": {
+                "centre_px": _numbers(result.region.centre),
+                "side_px": float(result.region.side),
+                "rotation_rad": float(result.region.rotation),
+            },
             "landmarks": {
                 "scheme": "mediapipe478",
                 "target": _numbers(result.target),

@@ -1,0 +1,141 @@
+"""The chain as a fit left it, or before a camera of its own: what is inspected, and at which controls."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pipeline.chain import build_chain, build_stand_in
+from pipeline.config import Config
+from pipeline.controls_file import ControlsFile, PhotoCamera, SeenPhoto, read_controls
+from pipeline.deform.rig import Rig
+from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.region import Region
+from pipeline.errors import ChainRigError
+from pipeline.inspection.findings import View
+from pipeline.layer import Pipeline
+from pipeline.objective import LandmarkObjective, build_prior
+from pipeline.render.camera import Camera
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.material import Material
+from pipeline.solve.priors import Prior
+from pipeline.target.photo import Photo, read_photo
+
+PLAIN = PhotoCamera(4000.0, (500.0, 500.0), 1000, 1000)  # a metre away, a face is a view of 1000 pixels
+
+
+@dataclass(frozen=True)
+class Scene:
+    """X1, the chain behind it and what its landmarks are compared with.
+
+    Attributes:
+        rig: whose controls X1 are.
+        chain: detect ∘ render ∘ deform, float32; its detector has the smoothed derivative that fits use.
+        stand_in: embed ∘ deform, float64.
+        x: `(K,)` float64 controls at which everything is inspected.
+        objective: residuals against the photo's landmarks; without a photo, against the render's own, so that
+            its scale is right and its residual is zero.
+        prior: of a face about which nothing else is known.
+        crop: `(H, W, 3)` sRGB the photo through the detector's view, where the photo is at hand.
+        has_target: whether there is a photo's residual.
+    """
+
+    rig: Rig
+    chain: Pipeline
+    stand_in: Pipeline
+    x: Tensor
+    objective: LandmarkObjective
+    prior: Prior
+    crop: Tensor | None
+    has_target: bool
+
+    @property
+    def camera(self) -> Camera:
+        camera = list(self.chain)[1].camera
+        assert isinstance(camera, Camera)
+        return camera
+
+    @torch.no_grad()
+    def view(self) -> View:
+        """Every station at the controls."""
+        _, vertices, picture, landmarks = self.chain.stations(self.x.float())
+        residual = self.objective.of_landmarks(landmarks)
+        return View(
+            vertices=vertices,
+            triangles=self.rig.triangles,
+            camera=self.camera,
+            picture=picture,
+            landmarks=landmarks,
+            photo=self.crop,
+            target=self.objective.target if self.has_target else None,
+            residual_percent=self.objective.scale.percent(residual) if self.has_target else None,
+        )
+
+
+def read_scene(
+    file: Path | None, config: Config, changes: dict[str, float] | None = None, at_rest: bool = False
+) -> Scene:
+    """The scene of a fit.json, of a plain file of controls, or (without a file) of the rest pose.
+
+    Args:
+        changes: controls by name that are moved elsewhere.
+        at_rest: with a neutral expression, whatever the file says.
+
+    Raises:
+        ChainRigError: the file cannot be read, or there is no control of such a name.
+    """
+    read = read_controls(file) if file is not None else ControlsFile({})
+    rig, lens = Rig.load(), read.camera or PLAIN
+    values = {"headTranslationZ": -1.0} | read.values
+    x = rig.controls.pack(values, rig.controls.rest.clone())
+    if at_rest:
+        expression = rig.controls.groups["expression"]
+        x[expression] = rig.controls.rest[expression]
+    x = rig.controls.pack(changes or {}, x)
+    focal, middle = torch.tensor(lens.focal_px), torch.tensor(lens.principal_point_px)
+    whole = build_stand_in(rig, Camera(focal, middle)).double()
+    region = read.photo.region if read.photo else Region.around(whole(x).float())
+    camera = Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
+
+    texture = HeadTexture.load()
+    material = Material(HeadTexture(texture.weights, texture.detail, read.colours)())
+    detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
+    settings = config.render
+    chain = build_chain(
+        rig,
+        camera,
+        detector,
+        material,
+        read.light,
+        samples=settings.samples,
+        renderer=settings.renderer,
+        rasterizer=settings.rasterizer,
+    )
+    if read.photo:
+        flat = read.photo.target
+        target = region.map_to_crop(torch.cat([flat, flat.new_zeros(len(flat), 1)], dim=-1))
+    else:
+        with torch.no_grad():
+            target = chain(x.float())
+    stand_in = build_stand_in(rig, camera).double()
+    photo = _photo(read.photo) if read.photo else None
+    return Scene(
+        rig=rig,
+        chain=chain,
+        stand_in=stand_in,
+        x=x,
+        objective=LandmarkObjective(chain, stand_in, target, config.priors.residual_percent),
+        prior=build_prior(rig, config.priors, config.controls),
+        crop=None if photo is None else region.crop(photo.srgb),
+        has_target=read.photo is not None,
+    )
+
+
+def _photo(seen: SeenPhoto) -> Photo | None:
+    """The fit's photo if it still lies where it was, and is the same: it is only looked at."""
+    try:
+        photo = read_photo(seen.path)
+    except ChainRigError:
+        return None
+    return photo if photo.sha256 == seen.sha256 else None
