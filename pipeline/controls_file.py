@@ -105,13 +105,9 @@ def _of_fit(path: Path, document: dict[str, Any]) -> ControlsFile:
     if min(seen.focal_px, seen.width, seen.height) <= 0:
         raise ValueError("a focal length or a size of 0")
     values = {name: _number(path, name, value) for name, value in values.items()}
-    target = _numbers(document["landmarks"]["target"], 478, 2)
-    shown = SeenPhoto(
-        Path(photo["path"]), str(photo["sha256"]), _region(document.get("region"), target), target
-    )
     found = document.get("appearance")
     if found is None:
-        return ControlsFile(values, seen, photo=shown)
+        return ControlsFile(values, seen, photo=_seen_photo(document))
     light = Light(
         _numbers(found["ambient"], 3),
         _numbers(found["directional"], 3),
@@ -119,16 +115,22 @@ def _of_fit(path: Path, document: dict[str, Any]) -> ControlsFile:
         _numbers(found["harmonics"], 9, 3),
     )
     colours = {name: _numbers(colour, 3).tolist() for name, colour in found["colours"].items()}
-    return ControlsFile(values, seen, light, colours, shown)
+    return ControlsFile(values, seen, light, colours, _seen_photo(document))
 
 
-def _region(document: Any, target: Tensor) -> Region:
-    if document is None:
-        return Region.around(target)
-    centre, side = _numbers(document["centre_px"], 2), _numbers(document["side_px"])
+def _seen_photo(document: dict[str, Any]) -> SeenPhoto | None:
+    """What the fit saw; None where somebody has left out the landmarks."""
+    if "landmarks" not in document:
+        return None
+    target = _numbers(document["landmarks"]["target"], 478, 2)
+    photo, region = document["photo"], document.get("region")
+    if region is None:
+        return SeenPhoto(Path(photo["path"]), photo["sha256"], Region.around(target), target)
+    centre, side = _numbers(region["centre_px"], 2), _numbers(region["side_px"])
     if not side > 0:
         raise ValueError("a region without pixels")
-    return Region(centre, side, _numbers(document["rotation_rad"]))
+    turned = Region(centre, side, _numbers(region["rotation_rad"]))
+    return SeenPhoto(Path(photo["path"]), photo["sha256"], turned, target)
 
 
 def _numbers(values: Any, *shape: int) -> Tensor:
