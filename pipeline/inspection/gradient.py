@@ -1,4 +1,4 @@
-"""Where did my gradient go? The residual's gradient, layer by layer on its way back from landmarks to controls.
+"""Where did my gradient go? The residual's gradient, layer by layer on its way back to the controls.
 
 At every station the controls can act on some directions only: the span of the columns ∂X_j/∂X1 = C_j. What
 part of the gradient g_j lies in it needs C_j and the last gradient only, as C_jᵀ g_j = g_1 (the chain rule):
@@ -46,7 +46,8 @@ def follow_gradient(scene: Scene, columns: Columns, regions: tuple[str, ...]) ->
     control_gradient = gradients[-1].double()[at]
     gradients[-1] = control_gradient * size
 
-    moved = (columns.landmarks, columns.pixels, columns.vertices)
+    compared = columns.landmarks[:, scene.objective.scored, :2]  # the other coordinates have no gradient
+    moved = (compared, columns.pixels, columns.vertices)
     reaches = [_reach(c, control_gradient, g) for c, g in zip(moved, gradients, strict=False)]
     free = ~_pushed_out(columns, control_gradient)
     reaches.append(_share(gradients[-1], free))
@@ -161,9 +162,7 @@ def _vertex_shares(scene: Scene, gradient: Tensor) -> dict[str, float]:
 
 def _by_name(gradient: Tensor, names: tuple[str, ...]) -> dict[str, float]:
     """Shares of the squared norm of `(N, …)`, the largest first; what is nothing is left out."""
-    square = (
-        gradient.double().square().flatten(1).sum(-1) if gradient.ndim > 1 else gradient.double().square()
-    )
+    square = gradient.double().square().reshape(len(gradient), -1).sum(-1)
     total = float(square.sum()) or 1.0
     sums: dict[str, float] = {}
     for name, value in zip(names, square.tolist(), strict=True):

@@ -67,7 +67,7 @@ def known_vertices(scene: Scene) -> list[int]:
 
 
 def pictures(found: Jacobian, name: str, picture: Tensor) -> list[tuple[str, Image.Image]]:
-    """(title, picture): what a vertex does to pixels, or what pixels do to a landmark, bright over a dim view.
+    """(title, picture): what a vertex does to pixels, or pixels to a landmark, bright over a dim view.
 
     Args:
         name: "render" or "detect"; the Jacobian of "deform" has no pixels.
