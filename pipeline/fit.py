@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline import uncertainty
 from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
 from pipeline.chain import build_chain, build_renderer, build_stand_in
 from pipeline.config import Config
@@ -127,6 +128,7 @@ class FaceFitter:
         landmarks = settled.region.map_to_photo(objective.landmarks(x))
         embedded = settled.region.map_to_photo(objective.stand_in_chain(x).to(landmarks))
         rotation, translation = x[groups["pose"]][:3].tolist(), x[groups["pose"]][3:].tolist()
+        sd, unseen = self.uncertainty(objective, x, residual)
         return FitResult(
             photo=photo,
             face=face,
@@ -156,6 +158,8 @@ class FaceFitter:
             status=solution.status,
             picture=self.picture(photo, settled, camera, x, look),
             appearance=look and self.found_appearance(photo, settled, camera, x, look),
+            uncertainty=self.rig.controls.unpack(sd),
+            unobservable=unseen,
         )
 
     def settle(self, photo: Photo, face: Face) -> Settled:
@@ -255,6 +259,21 @@ class FaceFitter:
         solution = stage(solution, self.prior, 0 if chain_only else 6, 12, gradients)
         prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
         return stage(solution, prior, 12, 22, gradients), prior
+
+    def uncertainty(
+        self, objective: LandmarkObjective, x: Tensor, residual: Tensor
+    ) -> tuple[Tensor, tuple[str, ...]]:
+        """± of every control `(K,)`, and the names of those that the photo cannot see; by the stand-in.
+
+        Args:
+            residual: `(M,)` of the chain at x.
+        """
+        space, weight = self.rig.controls, uncertainty.whitening(self.rig)
+        prior = uncertainty.belief(self.prior, self.rig, self.config.priors)
+        jacobian = objective.stand_in(x) * weight[:, None]
+        known = uncertainty.posterior(jacobian, residual * weight, prior, x)
+        moved = uncertainty.full_range_px(objective.stand_in_chain, space, x)
+        return known.sd, uncertainty.unobservable(space, moved)
 
     @property
     def rasterizer(self) -> str:

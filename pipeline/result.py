@@ -1,6 +1,6 @@
 """What a fit found: filled by pipeline/fit.py, read by pipeline/outputs/."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
@@ -74,6 +74,9 @@ class FitResult:
         appearance: what was found of C2, None where it was fixed.
         evaluations: images that went forward through the chain.
         gradients: backward passes through the chain.
+        uncertainty: how far the true value of each control (expression, identity, pose) may lie from the
+            found one, in the control's unit: a standard deviation, see pipeline/uncertainty.py.
+        unobservable: controls whose full range moves no landmark: what is found for them is a guess.
     """
 
     photo: Photo
@@ -104,6 +107,8 @@ class FitResult:
     status: Status
     picture: Picture
     appearance: FoundAppearance | None = None
+    uncertainty: dict[str, float] = field(default_factory=dict)
+    unobservable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ def test_the_document_is_complete(example_fit: Fitted) -> None:
             "translation_m": [float] * 3,
         },
         "camera": {"focal_px": float, "principal_point_px": [float] * 2},
+        "uncertainty": dict.fromkeys(space.names, float),
+        "unobservable": [str] * len(fit["unobservable"]),
         "landmarks": {
             "scheme": str,
             "target": [[float] * 2] * 478,

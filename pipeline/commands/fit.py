@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.target.photo import Photo
 
 STRONGEST = 8  # controls in the printed table
+NAMED = 4  # of those that the photo cannot show
 
 
 def fit(
@@ -148,11 +149,16 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
     table = Table(title=f"Face {index}: the strongest controls", title_justify="left")
     table.add_column("control")
     table.add_column("value", justify="right")
+    table.add_column("±", justify="right")
     table.add_column("")
     strongest = sorted(result.controls.items(), key=lambda item: -abs(item[1]))[:STRONGEST]
     for name, value in strongest:
-        table.add_row(name, f"{value:.2f}", "█" * round(20 * min(1.0, abs(value))))
+        bar = "█" * round(20 * min(1.0, abs(value)))
+        seen = bar if name not in result.unobservable else "not seen"
+        table.add_row(name, f"{value:.2f}", f"{result.uncertainty[name]:.2f}", seen)
     screen.print(table)
+    if result.unobservable:
+        screen.print(f"This photo cannot show {_enumerate(result.unobservable)}.", highlight=False)
     screen.print(
         f"Distance of the landmarks: {result.residual_start:.2f} → {result.residual_final:.2f} % of the "
         f"outer-eye distance ({result.status.replace('_', ' ')} after {result.evaluations} evaluations of "
@@ -161,3 +167,10 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
     )
     for path in paths:
         print(path)  # not wrapped: paths are there to be copied
+
+
+def _enumerate(names: tuple[str, ...]) -> str:
+    """A few names, and how many more there are."""
+    if len(names) <= NAMED + 1:
+        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"

@@ -52,6 +52,8 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
                 "translation_m": list(result.translation),
             },
             "camera": {"focal_px": result.focal_px, "principal_point_px": list(result.principal_point)},
+            "uncertainty": result.uncertainty,
+            "unobservable": list(result.unobservable),
             **found,
             "region": {
                 "centre_px": _numbers(result.region.centre),

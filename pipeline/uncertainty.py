@@ -1,0 +1,121 @@
+"""What one photo tells of each control: how far the true value may lie from the fitted one.
+
+Around the fitted controls x̂, −log of the posterior density is taken as quadratic over the box of ranges:
+
+    ½ (x − x̂)ᵀ H (x − x̂) + gᵀ (x − x̂),    H = JᵀWJ + P,    g = JᵀWr + ∇prior(x̂),    low ≤ x ≤ high
+
+and the ± of a control is the root mean square of x − x̂ under it. Where no range is near, that is the square
+root of the diagonal of H⁻¹. Where the estimate stands at the end of its range, only the inner side counts;
+a control that the landmarks do not see keeps the prior's width; ± can never exceed the range. g is 0 in free
+controls where the fit has converged; where it stopped early, or weighs landmarks otherwise than W does, the
+distance from x̂ to the posterior's own centre is part of ±.
+
+- J = ∂X4/∂X1 is the landmark embedding's (`FaceFitter` has it at no cost) or the chain's.
+- W: the fit's objective counts all n scored landmarks as *one* observation of size σ = `residual_percent`.
+  That is the objective of independent errors of σ√n in every coordinate. W keeps this sum of weights, but
+  shares it out by how well the detector's landmarks stay on the same spot of renders (`landmark_spread` of
+  the rig, measured over poses, expressions and identities): w_i ∝ 1 / spread_i², with mean 1.
+- The prior is the fit's: Gaussian and Laplace on expressions, Gaussian on identity with the softer precision
+  of the last stage, nothing on the pose. That the last stage holds expressions near what was found is a way
+  to get there, no knowledge, and does not count. Controls that are held are known.
+
+The camera counts as known.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.config import Priors
+from pipeline.controls import ControlSpace
+from pipeline.deform.rig import Rig
+from pipeline.detect.embedding import SCORED
+from pipeline.layer import Pipeline
+from pipeline.objective import identity_stiffness
+from pipeline.solve.priors import Prior
+from pipeline.truncated_gaussian import interval_moments, moments
+
+VISIBLE_PX = 0.2  # of the detector's view: what moves all landmarks by less cannot be seen
+POSE_SPAN = {"rad": 0.5, "m": 0.05}  # the pose has no range to speak of: so far to either side
+
+
+class Posterior(NamedTuple):
+    """What is known of K controls after the photo; float64.
+
+    Attributes:
+        sd: `(K,)` root mean square distance of the true value from the estimate; 0 where it is held.
+        covariance: `(K, K)` about the posterior's own mean.
+        offset: `(K,)` that mean, from the estimate.
+    """
+
+    sd: Tensor
+    covariance: Tensor
+    offset: Tensor
+
+
+def belief(prior: Prior, rig: Rig, settings: Priors) -> Prior:
+    """What is known of a face before the photo: the fit's first prior, identity as wide as in its last."""
+    precision, identity = prior.precision.clone(), rig.controls.groups["identity"]
+    precision[identity] = settings.identity_detail * identity_stiffness(rig)
+    return replace(prior, precision=precision)
+
+
+def whitening(rig: Rig) -> Tensor:
+    """`(M,)` float64 factors of the fit's residuals: √w of each scored landmark, for x and y."""
+    assert rig.landmark_spread is not None
+    weight = rig.landmark_spread.double()[list(SCORED)].square().reciprocal()
+    return (weight / weight.mean()).sqrt().repeat_interleave(2)
+
+
+def posterior(jacobian: Tensor, residual: Tensor, prior: Prior, x: Tensor) -> Posterior:
+    """The posterior about the estimate x `(K,)`.
+
+    Args:
+        jacobian: `(M, K)` of the residuals, whitened.
+        residual: `(M,)` at x, whitened.
+        prior: with the ranges; x lies inside them.
+    """
+    free = (prior.low < prior.high).nonzero().squeeze(-1)
+    seen = jacobian[:, free]
+    precision = seen.T @ seen + prior.precision[free].diag()
+    gradient = seen.T @ residual + prior.gradient(x)[free]
+    low, high = (prior.low - x)[free].clamp(max=0), (prior.high - x)[free].clamp(min=0)
+    mean, known = moments(precision, -gradient, low, high)
+    offset = torch.zeros_like(x).index_put((free,), mean)
+    covariance = x.new_zeros(len(x), len(x)).index_put((free[:, None], free), known)
+    return Posterior((covariance.diagonal() + offset.square()).sqrt(), covariance, offset)
+
+
+def prior_sd(prior: Prior, x: Tensor) -> Tensor:
+    """`(K,)` the ± of the estimate x without a photo: 0 where held, inf where nothing is known."""
+    free, known = prior.low < prior.high, prior.precision > 0
+    low, high = prior.low - x, torch.where(free, prior.high, prior.low + 1) - x
+    mean, variance = interval_moments(prior.precision, -prior.gradient(x), low, high)
+    sd = (variance + mean.square()).sqrt()
+    return torch.where(free, torch.where(known, sd, torch.inf), 0)
+
+
+@torch.no_grad()
+def full_range_px(stand_in: Pipeline, space: ControlSpace, x: Tensor) -> Tensor:
+    """`(K,)` how far a control's full range, the others as in x, moves the scored landmark that moves most.
+
+    Of the stand-in, in pixels of its view. A turn counts from −0.5 to 0.5 rad and a shift from −5 to 5 cm
+    about x.
+    """
+    low, high = ranges(space, x)
+    ends = [x + (end - x).diag() for end in (low, high)]  # row k: control k at its end
+    points = [stand_in(end)[:, list(SCORED), :2] for end in ends]
+    return (points[1] - points[0]).norm(dim=-1).amax(-1)
+
+
+def ranges(space: ControlSpace, x: Tensor) -> tuple[Tensor, Tensor]:
+    """`(K,)` low and high ends of the rig's ranges, for the pose a span about x."""
+    span = torch.tensor([POSE_SPAN.get(control.unit, 0.0) for control in space.controls]).to(x)
+    return torch.where(span > 0, x - span, space.low), torch.where(span > 0, x + span, space.high)
+
+
+def unobservable(space: ControlSpace, range_px: Tensor) -> tuple[str, ...]:
+    """The controls whose full range moves no landmark by `VISIBLE_PX`."""
+    return tuple(name for name, px in zip(space.names, range_px.tolist(), strict=True) if px < VISIBLE_PX)
