@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.named_numbers import named_number
 from pipeline.errors import ChainRigError
 
 
@@ -64,7 +65,7 @@ def render(
     _require_choice("--renderer", renderer, "scanline", "raytrace")
     _require_choice("--rasterizer", rasterizer, "auto", "cpu", "triton", "pytorch3d", "nvdiffrast")
     _require_choice("--sheet", sheet or "expression", "expression", "identity")
-    changes = dict(_named_number(text) for text in set_ or [])
+    changes = dict(named_number(text) for text in set_ or [])
 
     from pipeline.outputs.folder import require_writable, write_files
 
@@ -115,11 +116,3 @@ def _pictures_place(out: Path, alone: str, several: bool) -> tuple[Path, str]:
 def _require_choice(option: str, choice: str, *choices: str) -> None:
     if choice not in choices:
         raise ChainRigError(f"{option} takes {' or '.join(choices)}, not '{choice}'.")
-
-
-def _named_number(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    try:
-        return name.strip(), float(value)
-    except ValueError:
-        raise ChainRigError(f"--set takes NAME=VALUE, such as jawOpen=0.5, not '{text}'.") from None

@@ -1,13 +1,14 @@
 """One layer's own Jacobian ∂X_{j+1}/∂X_j, in part: the whole of ∂pixels/∂vertices has 3 billion entries."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from pipeline.derivatives.automatic import jacobian
-from pipeline.derivatives.axes import Choice, input_axes, output_axes
+from pipeline.derivatives.axes import Axis, Choice, input_axes, output_axes
 from pipeline.derivatives.jacobian import Jacobian
 from pipeline.errors import ChainRigError
 from pipeline.inspection.scene import Scene
@@ -84,6 +85,30 @@ def pictures(found: Jacobian, name: str, picture: Tensor) -> list[tuple[str, Ima
     if maps.shape[1:] != picture.shape[:2]:
         return []  # rows of pixels were left out
     return [(label, _glow(picture, one)) for label, one in zip(labels, maps, strict=True)]
+
+
+def layer_document(found: Jacobian, name: str, title: str, at: str) -> dict[str, Any]:
+    """For `json.dumps`: axes, and the norms of rows and columns by the names of their first axes."""
+    square = found.matrix.square()
+    rows, columns = _norms(found.rows[0], square.sum(-1)), _norms(found.columns[0], square.sum(-2))
+    kind, strongest = (found.rows, rows) if name == "detect" else (found.columns, columns)
+    leaders = ", ".join(list(strongest)[:3])
+    return {
+        "schema": "chainrig.layer_jacobian/1",
+        "title": title,
+        "at": at,
+        "layer": name,
+        "rows": {"axes": [axis.name for axis in found.rows], "norms": rows},
+        "columns": {"axes": [axis.name for axis in found.columns], "norms": columns},
+        "in_short": [f"{name}: the largest derivatives are those of {kind[0].name} {leaders}."],
+    }
+
+
+def _norms(axis: Axis, square: Tensor) -> dict[str, float]:
+    """By label, the largest first; `square` `(N,)` are sums of squares along the flattened axes."""
+    norms = square.reshape(len(axis), -1).sum(-1).sqrt().tolist()
+    pairs = sorted(zip(axis.labels, norms, strict=True), key=lambda pair: -pair[1])
+    return {label: float(f"{norm:.6g}") for label, norm in pairs}
 
 
 def _glow(picture: Tensor, strength: Tensor) -> Image.Image:

@@ -1,0 +1,60 @@
+"""Everything that `chainrig jacobian` finds out, in one go."""
+
+from collections.abc import Callable, Sequence
+
+from pipeline.controls import Control
+from pipeline.inspection.attribution import attribute
+from pipeline.inspection.columns import push_columns
+from pipeline.inspection.face_regions import face_regions
+from pipeline.inspection.findings import Findings
+from pipeline.inspection.gradient import dead_controls, follow_gradient
+from pipeline.inspection.observability import observe
+from pipeline.inspection.scene import Scene
+
+Progress = Callable[[str, int, int], None]
+STEPS = {"rad": 0.1, "m": 0.01}  # what a card shows; of any other control 0.1
+
+
+def inspect(
+    scene: Scene, names: Sequence[str], title: str, at: str, on_progress: Progress | None = None
+) -> Findings:
+    """The Jacobians of every layer at the scene's controls, and what they say.
+
+    Args:
+        names: of controls, or patterns such as "mouth*".
+        title, at: what is inspected, and at which controls, for the report.
+        on_progress: called with (what is done, steps done, steps in all).
+
+    Raises:
+        ChainRigError: there is no such control.
+    """
+
+    def tell(what: str, done: int, of: int) -> None:
+        if on_progress is not None:
+            on_progress(what, done, of)
+
+    columns = push_columns(scene, names, lambda done, of: tell("Columns of the Jacobian", done, of))
+    regions = face_regions(scene.rig)
+    gradient, attribution = (), None
+    if scene.has_target:
+        gradient = follow_gradient(scene, columns, regions)
+        attribution = attribute(scene, columns, regions)
+    descent = None if attribution is None else -attribution.terms.double().sum(0)
+    return Findings(
+        title=title,
+        at=at,
+        view=scene.view(),
+        columns=columns,
+        steps={control.name: card_step(control) for control in columns.controls},
+        observability=observe(scene, columns),
+        badges=(),
+        gradient=gradient,
+        dead=dead_controls(scene, columns, descent),
+        attribution=attribution,
+        cost="",
+    )
+
+
+def card_step(control: Control) -> float:
+    """How far a card moves a control."""
+    return STEPS.get(control.unit, 0.1)
