@@ -61,9 +61,7 @@ def jacobian(
     json_: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     config: Annotated[
         str | None,
-        typer.Option(
-            help="A YAML file, or 'quality' or 'speed'.", show_default="the one beside the fit.json"
-        ),
+        typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default="the fit's"),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
