@@ -273,7 +273,7 @@ class FaceFitter:
         jacobian = objective.stand_in(x) * weight[:, None]
         known = uncertainty.posterior(jacobian, residual * weight, prior, x)
         moved = uncertainty.full_range_px(objective.stand_in_chain, space, x)
-        return known.sd, uncertainty.unobservable(space, moved)
+        return known.sd, uncertainty.unobservable(space.controls, moved)
 
     @property
     def rasterizer(self) -> str:

@@ -22,6 +22,7 @@ distance from x̂ to the posterior's own centre is part of ±.
 The camera counts as known.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from pipeline.config import Priors
-from pipeline.controls import ControlSpace
+from pipeline.controls import Control, ControlSpace
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import SCORED
 from pipeline.layer import Pipeline
@@ -116,6 +117,6 @@ def ranges(space: ControlSpace, x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(span > 0, x - span, space.low), torch.where(span > 0, x + span, space.high)
 
 
-def unobservable(space: ControlSpace, range_px: Tensor) -> tuple[str, ...]:
+def unobservable(controls: Sequence[Control], range_px: Tensor) -> tuple[str, ...]:
     """The controls whose full range moves no landmark by `VISIBLE_PX`."""
-    return tuple(name for name, px in zip(space.names, range_px.tolist(), strict=True) if px < VISIBLE_PX)
+    return tuple(one.name for one, px in zip(controls, range_px.tolist(), strict=True) if px < VISIBLE_PX)

@@ -1,0 +1,167 @@
+"""What this photo can tell: which controls it determines, which it confuses, which it does not see."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline import uncertainty
+from pipeline.controls import Control
+from pipeline.detect.embedding import SCORED
+from pipeline.inspection.findings import Columns, Observability, TradeOff
+from pipeline.inspection.recipes import Sliders, weak_directions
+from pipeline.inspection.scene import Scene
+from pipeline.inspection.wording import figure, listed
+
+NEAR_END = 0.02  # of the range
+CORRELATED = 0.3  # correlation of errors from which two controls count as a trade-off
+PAIRS = 6  # trade-offs that are named
+HIDDEN = 0.5  # a control counts as imitated if the others take away more than this part of its motion
+
+
+def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3) -> Observability:
+    """What the scene's landmarks tell of the controls of `columns`.
+
+    The Jacobian is the chain's for these controls, and the stand-in's for all others of the rig: what is not
+    known of them (of the head's shape, say) is part of every ±. For the singular values, a control counts in
+    parts of its range (a turn of 1 rad, a shift of 10 cm), and landmarks in units of the error that the fit
+    allows them, see pipeline/uncertainty.py: directions below 1 are drowned by errors of the landmarks.
+
+    Args:
+        directions: weak directions wanted.
+        worst: least determined controls wanted.
+    """
+    space, x = scene.rig.controls, scene.x
+    place = torch.tensor([space.index(name) for name in columns.names])
+    weight = uncertainty.whitening(scene.rig)
+    jacobian = scene.objective.stand_in(x) * weight[:, None]
+    of_chain = columns.landmarks[:, list(SCORED), :2].flatten(1).double().T * scene.objective.scale.weight
+    jacobian[:, place] = of_chain * weight[:, None]
+    residual = scene.objective.of_landmarks(scene.view().landmarks).double() * weight
+    known = uncertainty.posterior(jacobian, residual, scene.prior, x)
+    range_px = uncertainty.full_range_px(scene.stand_in, space, x)[place]
+    unseen = uncertainty.unobservable(columns.controls, range_px)
+
+    low, high = (end[place] for end in uncertainty.ranges(space, x))
+    span = high - low
+    room = (low - x[place]).clamp(max=0) / span, (high - x[place]).clamp(min=0) / span
+    whitened = jacobian[:, place] * span
+    sliders = Sliders(columns, scene.stand_in, place, x, span, *room, whitened)
+    seen = [
+        k
+        for k, control in enumerate(columns.controls)
+        if control.name not in unseen and control.group != "pose"
+    ]
+    moves = weak_directions(sliders, seen, directions)
+
+    facts = Facts(
+        columns.controls,
+        x[place],
+        known.sd[place],
+        uncertainty.prior_sd(scene.prior, x)[place],
+        range_px,
+        known.covariance[place][:, place],
+        sliders,
+        error_px=1 / scene.objective.scale.weight,
+    )
+    pairs = _trade_offs(facts)
+    return Observability(
+        names=columns.names,
+        sd=facts.sd,
+        prior_sd=facts.prior_sd,
+        full_range_px=range_px,
+        singular_values=torch.linalg.svdvals(whitened),
+        weakest=tuple(sliders.recipe(move) for move in moves),
+        trade_offs=tuple(pairs),
+        unobservable=unseen,
+        least_determined=tuple((columns.names[k], _reason(facts, k)) for k in _worst(facts)[:worst]),
+        sentences=tuple(_sentences(facts, pairs)),
+    )
+
+
+class Facts(NamedTuple):
+    """What the sentences are made of; one entry a control."""
+
+    controls: tuple[Control, ...]
+    value: Tensor
+    sd: Tensor
+    prior_sd: Tensor
+    range_px: Tensor
+    covariance: Tensor
+    sliders: Sliders
+    error_px: float
+
+    @property
+    def left(self) -> Tensor:
+        """`(K,)` what the photo leaves of the ± before it: 1: nothing was learnt."""
+        return (self.sd / self.prior_sd).nan_to_num(0.0).clamp(max=1)  # held: 0 / 0
+
+    @property
+    def correlation(self) -> Tensor:
+        sd = self.covariance.diagonal().clamp(min=1e-30).sqrt()
+        return self.covariance / torch.outer(sd, sd) - torch.eye(len(sd)).to(sd)
+
+
+def _worst(facts: Facts) -> list[int]:
+    """Places of the controls, least determined first; of those that are equal, what moves least comes first."""
+    left, px = (facts.left * 50).round().tolist(), facts.range_px.tolist()
+    return sorted(range(len(px)), key=lambda k: (-left[k], px[k]))
+
+
+def _trade_offs(facts: Facts) -> list[TradeOff]:
+    correlation = facts.correlation.triu(1)
+    order = correlation.abs().flatten().argsort(descending=True)[:PAIRS].tolist()
+    names, found = [control.name for control in facts.controls], []
+    for first, second in (divmod(at, len(names)) for at in order):
+        value = float(correlation[first, second])
+        if abs(value) >= CORRELATED:
+            found.append(TradeOff(names[first], names[second], value))
+    return found
+
+
+def _reason(facts: Facts, k: int) -> str:
+    """Why the photo does not tell this control: the first thing that explains it."""
+    control, sliders = facts.controls[k], facts.sliders
+    name, px = control.name, float(facts.range_px[k])
+    if px < uncertainty.VISIBLE_PX:
+        return f"{name} cannot be seen here: its full range moves no landmark by more than {figure(max(px, 0.1), 1)} px"
+    if control.group != "pose" and float(sliders.high[k]) <= NEAR_END:
+        return f"{name} is at the end of its range: the photo says only that it is large"
+    way = float(sliders.low[k]) if sliders.high[k] < 0.1 else min(0.3, float(sliders.high[k]))
+    alone = torch.zeros_like(sliders.span)
+    alone[k] = way
+    together = sliders.compensate(k, way)
+    before, after = sliders.px(alone), sliders.px(together)
+    others = [facts.controls[i].name for i in together.abs().argsort(descending=True).tolist() if together[i]]
+    others = [other for other in others if other != name]
+    amount = figure(abs(way) * float(sliders.span[k]), 1)
+    if others and after < HIDDEN * before:
+        return (
+            f"{name} looks like {listed(others)} from here: moved by {amount}, it moves a landmark by "
+            f"{figure(before)} px, but by no more than {figure(after)} px if {_they(others)} make up for it"
+        )
+    return (
+        f"{name} hardly shows here: its full range moves no landmark by more than {figure(px)} px, and each "
+        f"landmark is trusted to {figure(facts.error_px)} px only"
+    )
+
+
+def _they(names: list[str]) -> str:
+    return "the other" if len(names) == 1 else "those"
+
+
+def _sentences(facts: Facts, pairs: list[TradeOff]) -> list[str]:
+    """The whole in numbers, then what trades off."""
+    left = facts.left
+    told, untold = int((left <= 1 / 3).sum()), int((left > 0.9).sum())
+    found = [
+        f"Of {len(left)} controls, the photo narrows {told} down to a third or less of what was open before, "
+        f"and tells next to nothing of {untold}."
+    ]
+    for pair in pairs[:3]:
+        how = "one can grow while the other shrinks" if pair.correlation < 0 else "both can grow together"
+        found.append(
+            f"{pair.first} and {pair.second} trade off (correlation of their errors "
+            f"{pair.correlation:.2f}): {how}, and the landmarks stay almost where they are."
+        )
+    return found
