@@ -44,10 +44,19 @@ def step_of(step: float, unit: str) -> str:
 
 def told(sd: float, prior_sd: float, control: Control) -> str:
     """How much the photo told of a control: "the photo tells", "partly" or "nothing"."""
+    left = doubt_left(sd, prior_sd, control)
+    return "the photo tells" if left <= 1 / 3 else "partly" if left <= 0.9 else "nothing"
+
+
+def doubt_left(sd: float, prior_sd: float, control: Control) -> float:
+    """Share of the standard deviation before the photo that is left after it, in [0, 1].
+
+    Where nothing was known before, any value of the range was as likely as any other.
+    """
     if not math.isfinite(sd):
-        return "nothing"
+        return 1.0
     before = prior_sd if math.isfinite(prior_sd) else (control.high - control.low) / math.sqrt(12)
-    return "the photo tells" if sd <= before / 3 else "partly" if sd <= 0.9 * before else "nothing"
+    return min(1.0, sd / before) if before > 0 else 1.0
 
 
 def listed(words: list[str] | tuple[str, ...]) -> str:
