@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from pipeline.checks.badge import Badge
 from pipeline.controls import Control
 from pipeline.render.camera import Camera
 
@@ -157,29 +158,6 @@ class Observability:
     unobservable: tuple[str, ...]
     least_determined: tuple[tuple[str, str], ...]
     sentences: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Badge:
-    """One question asked of one layer (or of the whole chain), and the answer.
-
-    Attributes:
-        layer: "deform", "render", "detect" or "chain".
-        question: e.g. "adjoint identity".
-        value: the error that was found, relative.
-        limit: up to which it is taken as right.
-        note: what a reader should know of it, e.g. the step of the finite difference; may be empty.
-    """
-
-    layer: str
-    question: str
-    value: float
-    limit: float
-    note: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return self.value <= self.limit  # a NaN does not pass
 
 
 @dataclass(frozen=True)
