@@ -101,13 +101,15 @@ class CardPainter:
         most = float(np.abs(levels).max())
         if most < 1e-3:
             return "Pixels: none changes", self._dim.astype(np.uint8), _blank
-        end = _round_up(min(most, float(np.quantile(np.abs(levels), 0.995)) or most))
+        changed = np.abs(levels[np.abs(levels) > 0.02 * most])
+        end = _round_up(float(np.quantile(changed, 0.9)))  # a few thin lines must not darken all the others
         share = _resized((levels / end).clip(-1, 1).astype(np.float32), self.stage.size)
         colour = CHANGE[((share.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)]
         strength = np.minimum(1, 1.6 * np.abs(share))[..., None]
         picture = self._dim + strength * (colour - self._dim)
         ends = (f"{figure(end)} levels darker", "0", f"{figure(end)} brighter")
-        caption = f"Pixels: by up to {figure(most)} of 255 levels"
+        far = f"up to {figure(most)} of 255 levels" if most < 255 else "255 levels or more"
+        caption = f"Pixels: by {far}"
         return caption, picture.clip(0, 255).astype(np.uint8), _Bar(CHANGE, ends)
 
     def _landmarks(self, moved: Tensor) -> "Panel":

@@ -4,6 +4,7 @@ One file that needs no network: pictures are data URIs, styles and the two small
 """
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ from io import BytesIO
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from pipeline.controls import Control
@@ -24,6 +25,7 @@ AT_LIMIT = 1e-3  # of the range
 NOTICEABLE = 0.05  # of the largest pull
 MOST_ATTRIBUTED = 24
 TOP_LANDMARKS = 3
+MOST_WISHES = 3
 FIRST_GROUPS = ("expression", "pose")
 
 
@@ -63,7 +65,7 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"figure": figure, "listed": listed, "percent": _percent}
+    pages.filters |= {"figure": figure, "listed": listed, "percent": _percent, "typeset": _typeset}
     view, observability = findings.view, findings.observability
     rows = _rows(findings, cards or {})
     return pages.get_template("report.html").render(
@@ -75,6 +77,7 @@ def write_report(
         card_height=_card_height(cards or {}),
         anchors={row.control.name: row.anchor for row in rows},
         trust=_trust(findings),
+        failed=sum(not badge.passed for badge in findings.badges),
         wants=_wants(findings),
         chart=figures.singular_values_chart(observability.singular_values),
         above=int((observability.singular_values >= 1).sum()),
@@ -83,7 +86,7 @@ def write_report(
             _weak(recipe, (animations or {}).get(index)) for index, recipe in enumerate(observability.weakest)
         ],
         stations=[_station(station, findings) for station in findings.gradient],
-        attributed=[] if findings.attribution is None else _attributed(findings.attribution, findings.steps),
+        attributed=_attributed(findings.attribution, _natural_sizes(findings)),
         regions=figures.REGION_COLOURS,
     )
 
@@ -100,12 +103,11 @@ def _rows(findings: Findings, cards: Mapping[str, bytes]) -> list[Row]:
         remarks = []
         if control.name in observability.unobservable:
             remarks.append("not seen")
-        if min(value - control.low, control.high - value) <= AT_LIMIT * (control.high - control.low):
-            remarks.append(
-                "at its lower limit" if value - control.low < control.high - value else "at its upper limit"
-            )
+        low, high = value - control.low, control.high - value
         if control.name in dead:
-            remarks.append(f"the gradient cannot move it, because {dead[control.name]}")
+            remarks.append(f"dead, because {dead[control.name].rstrip('.')}")
+        elif min(low, high) <= AT_LIMIT * (control.high - control.low):
+            remarks.append(f"at its {'lower' if low < high else 'upper'} limit")
         card = cards.get(control.name)
         rows.append(
             Row(
@@ -154,15 +156,29 @@ def _wants(findings: Findings) -> str:
     """What the landmarks still ask for."""
     if findings.attribution is None:
         return "Without a photo there is nothing for it to want."
-    asked = _attributed(findings.attribution, findings.steps)
-    if not asked:
-        return "Nothing: no landmark asks for a change."
-    up = [each["name"] for each in asked if each["net"] > 0][:3]
-    down = [each["name"] for each in asked if each["net"] < 0][:3]
+    asked = _attributed(findings.attribution, _natural_sizes(findings))
+    up = [each["name"] for each in asked if each["together"] == "more"][:MOST_WISHES]
+    down = [each["name"] for each in asked if each["together"] == "less"][:MOST_WISHES]
+    if not up and not down:
+        return "Nothing: where landmarks pull at a control, as many pull the other way."
     wishes = [f"more {listed(up)}"] * bool(up) + [f"less {listed(down)}"] * bool(down)
     return (
-        f"The landmarks together ask for {' and '.join(wishes)}. What is known beforehand holds against it."
+        f"Most of all, the landmarks ask for {' and for '.join(wishes)}. What is known of faces beforehand, "
+        "and the ends of the ranges, hold against them."
     )
+
+
+def _natural_sizes(findings: Findings) -> dict[str, float]:
+    """Control → how far it may well be off: its standard deviation, or where there is none, its card's step.
+
+    It makes pulls on a strength and on a shift in metres comparable.
+    """
+    sizes = dict(findings.steps)
+    seen = findings.observability
+    for name, sd in zip(seen.names, seen.sd.tolist(), strict=True):
+        if math.isfinite(sd) and sd > 0:
+            sizes[name] = sd
+    return sizes
 
 
 def _trade_off(pair: TradeOff) -> str:
@@ -191,15 +207,17 @@ def _station(station: GradientStation, findings: Findings) -> dict[str, Any]:
     elif station.map is not None:
         picture = figures.vertex_map_uri(station.map, findings.view)
     shares = sorted(station.shares.items(), key=lambda share: -share[1])[:6]
-    unit = station.unit if station.unit.startswith("per ") or not station.unit else f"per {station.unit}"
+    unit = re.sub(r"^(?:per )?(?:an? )?", "per ", station.unit) if station.unit else ""
     return {"station": station, "unit": unit, "picture": picture, "shares": shares}
 
 
-def _attributed(attribution: Attribution, steps: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Controls that landmarks pull at, the hardest pulled first. A pull is that on one step of the control."""
+def _attributed(attribution: Attribution | None, sizes: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Controls that landmarks pull at, the hardest pulled first; a pull is that on `sizes` of it."""
+    if attribution is None:
+        return []
     pulls = []
     for index, name in enumerate(attribution.names):
-        terms = (attribution.terms[:, index] * steps.get(name, 1.0)).tolist()
+        terms = (attribution.terms[:, index] * sizes.get(name, 1.0)).tolist()
         by_region: dict[str, list[float]] = {}
         for region, term in zip(attribution.regions, terms, strict=True):
             sums = by_region.setdefault(region, [0.0, 0.0])
@@ -243,8 +261,15 @@ def _together(up: float, down: float) -> str:
     return "more" if up > down else "less"
 
 
+def _typeset(text: str) -> Markup:
+    """Figures as a printer sets them: a true minus, powers of ten raised."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", str(escape(text)))
+    raised = re.sub(r"(?<=\d)e(-?)0*(\d+)", r"&nbsp;×&nbsp;10<sup>\1\2</sup>", text)
+    return Markup(raised.replace("<sup>-", "<sup>−"))
+
+
 def _percent(share: float) -> str:
-    return f"{figure(100 * share)} %" if share < 0.995 else "100 %"
+    return f"{figure(100 * share)} %" if share < 0.995 else "100 %"  # two digits would make it 99 or 1.0e2
 
 
 def _card_height(cards: Mapping[str, bytes]) -> int:

@@ -113,5 +113,5 @@ def _bright(values: np.ndarray) -> float:
 
 def _webp(image: Image.Image) -> str:
     file = BytesIO()
-    image.save(file, "WEBP", quality=QUALITY, method=2)
+    image.save(file, "WEBP", quality=QUALITY, method=0)
     return data_uri(file.getvalue(), "webp")
