@@ -7,6 +7,7 @@ from pipeline.chain import build_chain
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.automatic import jvp, vjp
 from pipeline.derivatives.chain_rule import chain_jacobian
+from pipeline.derivatives.pushed_columns import pushed_columns
 from pipeline.derivatives.trust import adjoint_gap, random_direction
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.layer import Pipeline
@@ -51,6 +52,20 @@ def test_the_chain_by_products_is_the_chain_by_one_backward(
     assert (products - pulled).norm() <= 1e-8 * pulled.norm()
     pushed = jvp(chain, x, rig.controls.pack({"jawOpen": 1.0}).double())[1]
     torch.testing.assert_close(J.column("jawOpen"), pushed, atol=1e-9, rtol=1e-8)
+
+
+def test_every_stations_columns_are_those_of_one_jvp(rig: Rig, chain: Pipeline, x: torch.Tensor) -> None:
+    found = pushed_columns(chain, x, {"control": NAMES})
+    assert [[axis.name for axis in one.rows] for one in found] == [
+        ["vertex", "xyz"],
+        ["row", "column", "rgb"],
+        ["landmark", "xyz"],
+    ]
+    stations = list(chain)
+    for count, one in enumerate(found, start=1):
+        direction = rig.controls.pack({"mouthSmileLeft": 1.0}).double()
+        pushed = jvp(Pipeline(stations[:count]), x, direction)[1]
+        torch.testing.assert_close(one.column("mouthSmileLeft"), pushed, atol=1e-9, rtol=1e-8)
 
 
 def test_the_modes_agree_through_all_three_layers(rig: Rig, chain: Pipeline, x: torch.Tensor) -> None:

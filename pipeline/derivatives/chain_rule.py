@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from pipeline.derivatives import automatic
-from pipeline.derivatives.automatic import CHUNK, pull, push
+from pipeline.derivatives.automatic import CHUNK, pull
 from pipeline.derivatives.axes import Choice, batch_shape, choose, input_axes, output_axes
 from pipeline.derivatives.closed_layers import closed_jacobian, has_closed_jacobian
 from pipeline.derivatives.jacobian import Jacobian
+from pipeline.derivatives.linearize import has_linearization, push_columns
 from pipeline.errors import ChainRigError
 from pipeline.layer import Layer, Pipeline
 
@@ -188,8 +189,7 @@ def chain_jacobian(
     kept_rows, m = choose(output_axes(chain, stations[-1]), rows)
     items = max(1, torch.Size(batch).numel())
     sizes = [len(n), *(station.numel() // items for station in stations[1:-1]), len(m)]
-    known = [has_closed_jacobian(layer) for layer in layers]
-    costs = expected_costs(seconds, known, len(n)) if costs is None else costs
+    costs = expected_costs(layers, seconds, len(n)) if costs is None else costs
     order = plan(sizes, costs, largest // items)
     work = _Work(layers, stations, batch, rows, columns, n.to(x.device), m.to(x.device), chunk, on_layer)
     start = time.process_time()
@@ -208,14 +208,20 @@ def chain_jacobian(
     )
 
 
-def expected_costs(seconds: Sequence[float], closed: Sequence[bool], columns: int) -> list[LayerCost]:
+def expected_costs(layers: Sequence[Layer], seconds: Sequence[float], columns: int) -> list[LayerCost]:
     """Costs of layers from the time of their forward passes.
 
-    A JVP in a chunk takes about 1.5 evaluations, a VJP about 2; a closed form a fifth of the JVPs it saves.
+    A JVP in a chunk takes about 1.5 evaluations, a VJP about 2; a closed form a fifth of the JVPs it saves. A
+    linearization takes 6 once, and a quarter for each column.
     """
     return [
-        LayerCost(s, 1.5 * s, 2 * s, 0.3 * s * columns if known else None)
-        for s, known in zip(seconds, closed, strict=True)
+        LayerCost(
+            s,
+            (6 / columns + 0.25 if has_linearization(layer) else 1.5) * s,
+            2 * s,
+            0.3 * s * columns if has_closed_jacobian(layer) else None,
+        )
+        for layer, s in zip(layers, seconds, strict=True)
     ]
 
 
@@ -227,7 +233,7 @@ def measure_costs(chain: Pipeline, x: Tensor, chunk: int = CHUNK) -> list[LayerC
     for layer, before, after, forward in zip(layers, stations, stations[1:], seconds, strict=False):
         ones = torch.ones(chunk, *before.shape, dtype=x.dtype, device=x.device)
         twos = torch.ones(chunk, *after.shape, dtype=x.dtype, device=x.device)
-        jvp = min(_seconds(lambda f=layer, a=before, d=ones: push(f, a, d, chunk)) for _ in range(2))
+        jvp = min(_seconds(lambda f=layer, a=before, d=ones: push_columns(f, a, d, chunk)) for _ in range(2))
         vjp = min(_seconds(lambda f=layer, a=before, g=twos: pull(f, a, g, chunk)) for _ in range(2))
         costs.append(LayerCost(forward, jvp / chunk, vjp / chunk))
     return costs
@@ -274,7 +280,7 @@ class _Work:
         vectors = self._as_vectors(self.run(inner).mT, self.stations[inner.last])
         for k in range(inner.last, step.last):
             self._say_words(f"push the columns through {self.layers[k].name}")
-            vectors = push(self.layers[k], self.stations[k], vectors, self.chunk)
+            vectors = push_columns(self.layers[k], self.stations[k], vectors, self.chunk)
         matrix = vectors.flatten(1 + len(self.batch)).movedim(0, -1)
         return matrix.index_select(-2, self.m) if step.last == len(self.layers) else matrix
 

@@ -17,7 +17,11 @@ import torch
 from torch import Tensor
 
 from pipeline.derivatives import automatic
+from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.network_derivative import NetworkDerivative
 from pipeline.layer import Layer
+from pipeline.render.picture_derivative import PictureDerivative
+from pipeline.render.renderer import Renderer
 
 # Tangents (n, *B, *input) → (n, *B, *output).
 LinearMap = Callable[[Tensor], Tensor]
@@ -64,3 +68,13 @@ def push_columns(
         if on_done is not None:
             on_done(min(len(results) * chunk, len(tangents)))
     return torch.cat(results)
+
+
+@linearization(Renderer)
+def _(layer: Renderer, x: Tensor) -> LinearMap:
+    return PictureDerivative(layer, x).push
+
+
+@linearization(FaceMesh)
+def _(layer: FaceMesh, x: Tensor) -> LinearMap:
+    return NetworkDerivative(layer, x).push

@@ -131,8 +131,8 @@ class FaceMesh(Layer):
             if isinstance(module, Rectifier):
                 module.smoothing = float(width)
 
-    def features(self, x: Tensor) -> Tensor:
-        """(*B, 256, 256, 3) -> (N, 128, 2, 2), N the product of *B.
+    def planes(self, x: Tensor) -> Tensor:
+        """(*B, 256, 256, 3) -> (N, 3, 257, 257): the stem's windows start at even pixels, the last overhangs.
 
         Raises:
             ValueError: the image is not 256×256 with 3 channels.
@@ -140,8 +140,11 @@ class FaceMesh(Layer):
         if x.shape[-3:] != (CROP_SIZE, CROP_SIZE, 3):
             raise ValueError(f"FaceMesh takes (*B, {CROP_SIZE}, {CROP_SIZE}, 3), got {tuple(x.shape)}.")
         x = x.reshape(-1, CROP_SIZE, CROP_SIZE, 3).permute(0, 3, 1, 2)  # a view: channels last in memory
-        x = F.pad(x, (0, 1, 0, 1))  # the stem's windows start at even pixels; the last one overhangs
-        return self.trunk(self.stem_act(self.stem(x)))
+        return F.pad(x, (0, 1, 0, 1))
+
+    def features(self, x: Tensor) -> Tensor:
+        """(*B, 256, 256, 3) -> (N, 128, 2, 2), N the product of *B."""
+        return self.trunk(self.stem_act(self.stem(self.planes(x))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Landmarks (*B, 478, 3) of crops (*B, 256, 256, 3)."""

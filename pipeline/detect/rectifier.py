@@ -68,3 +68,9 @@ class Rectifier(nn.Module):
         if self.smoothing == 0:
             return F.prelu(x, self.weight)
         return _SmoothPReLU.apply(x, self.weight, self.smoothing)  # type: ignore[return-value]
+
+    def derivative(self, x: Tensor) -> Tensor:
+        """Of the value by x, (B, C, H, W)."""
+        if self.smoothing == 0:
+            return torch.where(x >= 0, 1, self.weight[:, None, None])
+        return _smooth_derivative(x, self.weight, self.smoothing)

@@ -131,14 +131,21 @@ class Renderer(Layer):
         self, fragments: Fragments, vertices: Tensor, homogeneous: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Positions `(P, 3)`, unit normals `(P, 3)` and texels `(P, 4)` of fragments."""
-        batch, material = homogeneous.shape[:-2], self.material
+        batch = homogeneous.shape[:-2]
         position, normal = self.geometry(fragments, vertices, batch)
+        points = vertices.expand(*batch, *vertices.shape[-2:]).reshape(-1, 3)
         uv, level = self.texture_coordinates(fragments, homogeneous)
+        return position, *self.look_up(fragments, points, normal, uv, level)
+
+    def look_up(
+        self, fragments: Fragments, points: Tensor, normal: Tensor, uv: Tensor, level: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Unit normals `(P, 3)`, bent by the normal map, and texels `(P, 4)`, for `(B·V, 3)` points."""
+        material = self.material
         if material.normal_map is not None:
-            points = vertices.expand(*batch, *vertices.shape[-2:]).reshape(-1, 3)
             bend = self._mipmaps("normal_map", material.normal_map).sample(uv, level)
             normal = bent_normals(self.surface, fragments, points, normal, bend)
-        return position, normal, self._mipmaps("texture", material.texture).sample(uv, level)
+        return normal, self._mipmaps("texture", material.texture).sample(uv, level)
 
     def geometry(self, fragments: Fragments, vertices: Tensor, batch: torch.Size) -> tuple[Tensor, Tensor]:
         """Positions `(P, 3)` in camera space and unit normals `(P, 3)` of fragments."""
@@ -151,18 +158,23 @@ class Renderer(Layer):
 
     def texture_coordinates(self, fragments: Fragments, homogeneous: Tensor) -> tuple[Tensor, Tensor]:
         """`(P, 2)` and mip levels `(P,)` of fragments, a level for each triangle on the screen."""
-        surface, texture = self.surface, self.material.texture
+        surface = self.surface
         uv = weigh(
             surface.uv, surface.uv_triangles.index_select(0, fragments.triangle), fragments.barycentric
         )
+        level = self.levels(homogeneous, surface.triangles, surface.uv_triangles).flatten()
+        return uv, level.index_select(0, fragments.item * len(surface.triangles) + fragments.triangle)
+
+    def levels(self, homogeneous: Tensor, triangles: Tensor, uv_triangles: Tensor) -> Tensor:
+        """Mip levels `(*B, F)` of `(F, 3)` triangles of `(*B, V, 3)` points, and of the texture."""
+        uv, texture = self.surface.uv, self.material.texture
         in_front = (homogeneous[..., 2:] > 0) & homogeneous.isfinite().all(-1, keepdim=True)
         screen = torch.where(in_front, homogeneous[..., :2], 0) / torch.where(
             in_front, homogeneous[..., 2:], 1
         )
-        texels = surface.uv * surface.uv.new_tensor([texture.shape[1], texture.shape[0]])
-        on_screen = _double_area(screen, surface.triangles).clamp(min=1e-6)
-        level = level_of_detail(_double_area(texels, surface.uv_triangles) / on_screen).flatten()
-        return uv, level.index_select(0, fragments.item * len(surface.triangles) + fragments.triangle)
+        texels = uv * uv.new_tensor([texture.shape[1], texture.shape[0]])
+        on_screen = _double_area(screen, triangles).clamp(min=1e-6)
+        return level_of_detail(_double_area(texels, uv_triangles) / on_screen)
 
     def _mipmaps(self, name: str, texture: Tensor) -> Mipmaps:
         """Built anew only where the texture is another, or was changed: its halvings cost more than a

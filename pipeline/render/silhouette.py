@@ -16,8 +16,7 @@ This is the antialiasing of Laine et al. ("Modular primitives for high-performan
 2020, section 3.5), which blends where the visible triangle owns the outline's edge, with the walk of
 `outlines.py` for the rest, and the pairs of Pidhorskyi, Simon, et al. ("Rasterized Edge Gradients", 2024),
 whose term, worth zero, is left to surfaces that pierce each other: there no edge of the mesh is the outline,
-    and what moves is the point that the
-sample of the nearer surface sees.
+and what moves is the point that the sample of the nearer surface sees.
 """
 
 import torch
@@ -47,13 +46,18 @@ def edge_term(
     points = homogeneous.flatten(0, 1)
     owned = (outlines.edge[:, 0] >= 0).nonzero().squeeze(-1)
     pierced = (outlines.edge[:, 0] < 0).nonzero().squeeze(-1)
-    where, change = _blend(outlines[owned], fragments, points, color)
-    samples, zeros = _piercing(outlines[pierced], fragments, points, color)
+    where, change = blend(outlines[owned], fragments, points, color)
+    samples, zeros = piercing(outlines[pierced], fragments, points, color)
     return torch.cat([where, samples]), torch.cat([change, zeros])
 
 
-def _blend(outlines: Outlines, fragments: Fragments, points: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
-    """Samples `(K,)` and what they gain `(K, C)`."""
+def blend(outlines: Outlines, fragments: Fragments, points: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
+    """Samples `(K,)` and what they gain `(K, C)` at outlines that are edges of the mesh.
+
+    Args:
+        points: `(N, 3)` homogeneous, that the edges join.
+        color: `(P + 1, C)` of the fragments, and of nothing.
+    """
     start, end = (points.index_select(0, i) for i in outlines.edge.unbind(1))
     start, end = start[:, :2] / start[:, 2:], end[:, :2] / end[:, 2:]
     along, across = outlines.axis[:, None], 1 - outlines.axis[:, None]
@@ -71,10 +75,13 @@ def _blend(outlines: Outlines, fragments: Fragments, points: Tensor, color: Tens
     return torch.where(inside.squeeze(-1), outlines.front_sample, outlines.other_sample), change
 
 
-def _piercing(
+def piercing(
     outlines: Outlines, fragments: Fragments, points: Tensor, color: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Samples `(2K,)`, and zeros `(2K, C)` that carry derivatives: half of the jump to either side."""
+    """Samples `(2K,)`, and zeros `(2K, C)` that carry derivatives: half of the jump to either side.
+
+    As `blend`, at outlines where surfaces pierce each other.
+    """
     front = color.index_select(0, outlines.front).detach()
     other = color.index_select(0, outlines.other).detach()
     corners = fragments.corners.index_select(0, outlines.front)
