@@ -79,7 +79,7 @@ def document(findings: Findings) -> dict[str, Any]:
 def in_short(findings: Findings) -> list[str]:
     """What to know first: the controls that are determined worst, and whether derivatives can be trusted."""
     reasons = [why for _, why in findings.observability.least_determined[:3]]
-    sentences = [f"{why[:1].upper()}{why[1:].rstrip('.')}." for why in reasons]
+    sentences = [f"{why.rstrip('.')}." for why in reasons]  # names of controls keep their first letter
     failed = [f"{one.layer} ({one.question})" for one in findings.badges if not one.passed]
     if failed:
         sentences.append(f"Do not trust the derivatives of {', '.join(failed)}.")

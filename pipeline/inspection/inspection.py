@@ -1,7 +1,11 @@
 """Everything that `chainrig jacobian` finds out, in one go."""
 
+import time
 from collections.abc import Callable, Sequence
 
+import torch
+
+from pipeline.checks.trust_badges import trust_badges
 from pipeline.controls import Control
 from pipeline.inspection.attribution import attribute
 from pipeline.inspection.columns import push_columns
@@ -33,13 +37,16 @@ def inspect(
         if on_progress is not None:
             on_progress(what, done, of)
 
+    began = time.process_time()
     columns = push_columns(scene, names, lambda done, of: tell("Columns of the Jacobian", done, of))
+    pushed = time.process_time() - began
     regions = face_regions(scene.rig)
     gradient, attribution = (), None
     if scene.has_target:
         gradient = follow_gradient(scene, columns, regions)
         attribution = attribute(scene, columns, regions)
     descent = None if attribution is None else -attribution.terms.double().sum(0)
+    badges = trust_badges(scene.chain, scene.x, columns.names, lambda doing: tell("Trust", 0, 0))
     return Findings(
         title=title,
         at=at,
@@ -47,14 +54,29 @@ def inspect(
         columns=columns,
         steps={control.name: card_step(control) for control in columns.controls},
         observability=observe(scene, columns),
-        badges=(),
+        badges=badges,
         gradient=gradient,
         dead=dead_controls(scene, columns, descent),
         attribution=attribution,
-        cost="",
+        cost=_cost(scene, len(columns.controls), pushed),
     )
 
 
 def card_step(control: Control) -> float:
     """How far a card moves a control."""
     return STEPS.get(control.unit, 0.1)
+
+
+def _cost(scene: Scene, count: int, seconds: float) -> str:
+    """What the columns took, in plain evaluations of the chain."""
+    x, taken = scene.x.float(), []
+    with torch.no_grad():
+        for _ in range(5):
+            began = time.process_time()
+            scene.chain(x)
+            taken.append(time.process_time() - began)
+    plain = sorted(taken)[len(taken) // 2]
+    return (
+        f"The columns of {count} controls at all stations took {seconds:.1f} s of processor time, as long as "
+        f"{seconds / plain:.0f} plain evaluations of the chain."
+    )
