@@ -18,10 +18,12 @@ from PIL import Image
 from pipeline.controls import Control
 from pipeline.inspection import report_figures as figures
 from pipeline.inspection.cards import card_name
-from pipeline.inspection.findings import Attribution, Findings, GradientStation, Recipe, TradeOff
+from pipeline.inspection.findings import Attribution, Findings, GradientStation, Recipe
 from pipeline.inspection.wording import doubt_left, figure, listed, measured, step_of, told
 
 AT_LIMIT = 1e-3  # of the range
+BALANCE = "in balance"
+VISIBLE_PART = 0.02  # of a bar
 NOTICEABLE = 0.05  # of the largest pull
 MOST_ATTRIBUTED = 24
 TOP_LANDMARKS = 3
@@ -68,6 +70,7 @@ def write_report(
     pages.filters |= {"figure": figure, "listed": listed, "percent": _percent, "typeset": _typeset}
     view, observability = findings.view, findings.observability
     rows = _rows(findings, cards or {})
+    sentences, trade_offs = _trade_offs(findings)
     return pages.get_template("report.html").render(
         findings=findings,
         version=_version(),
@@ -81,20 +84,23 @@ def write_report(
         wants=_wants(findings),
         chart=figures.singular_values_chart(observability.singular_values),
         above=int((observability.singular_values >= 1).sum()),
-        trade_offs=[_trade_off(pair) for pair in observability.trade_offs],
+        sentences=sentences,
+        trade_offs=trade_offs,
         weakest=[
             _weak(recipe, (animations or {}).get(index)) for index, recipe in enumerate(observability.weakest)
         ],
         stations=[_station(station, findings) for station in findings.gradient],
         attributed=_attributed(findings.attribution, _natural_sizes(findings)),
         regions=figures.REGION_COLOURS,
+        dead=_dead(findings),
     )
 
 
 def _rows(findings: Findings, cards: Mapping[str, bytes]) -> list[Row]:
     observability, columns = findings.observability, findings.columns
     place = {name: index for index, name in enumerate(observability.names)}
-    dead = {each.name: each.reason for each in findings.dead}
+    dead = {each.name: each.reason for each in findings.dead if each.where != "range"}
+    held = {each.name for each in findings.dead if each.where == "range"}
     rows = []
     for control, value in zip(columns.controls, columns.values.tolist(), strict=True):
         at = place.get(control.name)
@@ -107,7 +113,8 @@ def _rows(findings: Findings, cards: Mapping[str, bytes]) -> list[Row]:
         if control.name in dead:
             remarks.append(f"dead, because {dead[control.name].rstrip('.')}")
         elif min(low, high) <= AT_LIMIT * (control.high - control.low):
-            remarks.append(f"at its {'lower' if low < high else 'upper'} limit")
+            limit = f"at its {'lower' if low < high else 'upper'} limit"
+            remarks.append(f"held {limit}" if control.name in held else limit)
         card = cards.get(control.name)
         rows.append(
             Row(
@@ -139,6 +146,14 @@ def _effect(findings: Findings, index: int) -> str:
         f"{step_of(step, control.unit)} of {control.name} moves the mesh by up to {figure(moved)} mm and the "
         f"landmarks by up to {figure(shifted)} px."
     )
+
+
+def _dead(findings: Findings) -> list[tuple[list[str], str, str]]:
+    """(controls, where, reason): what shares its reason is said once."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in findings.dead:
+        groups.setdefault((each.where, each.reason.rstrip(".")), []).append(each.name)
+    return [(names, where, reason) for (where, reason), names in groups.items()]
 
 
 def _trust(findings: Findings) -> str:
@@ -181,14 +196,19 @@ def _natural_sizes(findings: Findings) -> dict[str, float]:
     return sizes
 
 
-def _trade_off(pair: TradeOff) -> str:
-    how = (
-        "one can grow while the other shrinks" if pair.correlation < 0 else "they can grow or shrink together"
-    )
-    return (
-        f"{pair.first} and {pair.second} can stand in for each other: {how}, and the landmarks hardly change "
-        f"(correlation of their errors {pair.correlation:.2f})."
-    )
+def _trade_offs(findings: Findings) -> tuple[list[str], list[str]]:
+    """What was said in general, and a sentence for every pair that stands in for each other."""
+    pairs, general = findings.observability.trade_offs, list(findings.observability.sentences)
+    sentences = []
+    for pair in pairs:
+        said = [each for each in general if pair.first in each and pair.second in each]
+        general = [each for each in general if each not in said]
+        how = "one can grow while the other shrinks" if pair.correlation < 0 else "both can grow together"
+        sentences += said or [
+            f"{pair.first} and {pair.second} trade off (correlation of their errors {pair.correlation:.2f}): "
+            f"{how}, and the landmarks stay almost where they are."
+        ]
+    return general, sentences
 
 
 def _weak(recipe: Recipe, animation: bytes | None) -> dict[str, Any]:
@@ -239,17 +259,15 @@ def _attributed(attribution: Attribution | None, sizes: Mapping[str, float]) -> 
     if not most > 0:
         return []
     seen = [pull for pull in pulls if pull["up"] + pull["down"] >= NOTICEABLE * most]
-    seen.sort(key=lambda pull: -abs(pull["net"]))
-    longest = max(max(pull["up"], pull["down"]) for pull in seen)
+    seen.sort(key=lambda pull: (pull["together"] == BALANCE, -abs(pull["net"])))
     for pull in seen:
+        longest = max(pull["up"], pull["down"])
         for side, key in ((0, "up_parts"), (1, "down_parts")):
-            parts = sorted(
-                ((name, sums[side]) for name, sums in pull["regions"].items()), key=lambda p: -p[1]
-            )
+            shares = [(name, sums[side] / longest) for name, sums in pull["regions"].items()]
             pull[key] = [
-                (name, value / longest, figures.region_colour(name))
-                for name, value in parts
-                if value > 0.002 * longest
+                (name, share, figures.region_colour(name))
+                for name, share in sorted(shares, key=lambda part: -part[1])
+                if share >= VISIBLE_PART
             ]
     return seen[:MOST_ATTRIBUTED]
 
@@ -257,7 +275,7 @@ def _attributed(attribution: Attribution | None, sizes: Mapping[str, float]) -> 
 def _together(up: float, down: float) -> str:
     """What pulls up and pulls down come to."""
     if abs(up - down) < 0.1 * (up + down):
-        return "in balance"
+        return BALANCE
     return "more" if up > down else "less"
 
 
