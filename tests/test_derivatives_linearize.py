@@ -54,11 +54,8 @@ def bent() -> tuple[Renderer, Tensor]:
 
 def under_harmonics() -> tuple[Renderer, Tensor]:
     renderer, vertices = head_like(32, 16)
-    renderer.light = Light(
-        *(random(3, low=0.2, high=0.6) for _ in range(2)),
-        torch.tensor([1.0, 1.0, 0.5], dtype=D),
-        0.2 * random(9, 3),
-    )
+    gray = torch.full((3,), 0.4, dtype=D)
+    renderer.light = Light(gray, gray, torch.tensor([1.0, 1.0, 0.5], dtype=D), 0.2 * random(9, 3))
     return renderer, vertices
 
 

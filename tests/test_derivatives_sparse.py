@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.derivatives.automatic import jacobian, vjp
+from pipeline.derivatives.automatic import jacobian, jvp, vjp
 from pipeline.derivatives.axes import FunctionLayer
-from pipeline.derivatives.sparse import colour, pattern_of_picture, sparse_jacobian
+from pipeline.derivatives.sparse import (
+    colour,
+    normals_jacobian,
+    pattern_of_picture,
+    picture_jacobian,
+    sparse_jacobian,
+)
 from pipeline.errors import ChainRigError
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
@@ -102,11 +108,16 @@ def ball(rows: int = 9, columns: int = 12) -> tuple[Tensor, Tensor]:
     return points.flatten(0, 1) - torch.tensor([0.0, 0.0, 1.0], dtype=D), triangles
 
 
-def test_the_renderers_jacobian_in_fewer_passes_than_columns() -> None:
+def scene() -> tuple[Renderer, Tensor]:
     vertices, triangles = ball()
     camera = Camera(torch.tensor(120.0, dtype=D), torch.tensor([16.0, 16.0], dtype=D), size=(32, 32))
     material = Material(torch.full((1, 1, 4), 0.5))
-    render = Renderer(Surface(triangles), material, camera, Light.default()).double()
+    return Renderer(Surface(triangles), material, camera, Light.default()).double(), vertices
+
+
+def test_the_renderers_jacobian_in_fewer_passes_than_columns() -> None:
+    render, vertices = scene()
+    triangles = render.surface.triangles
     fragments = render.fragments(vertices)
     ids = torch.full((fragments.size[1] * fragments.size[2],), -1)
     ids[fragments.pixel] = fragments.triangle
@@ -123,3 +134,36 @@ def test_the_renderers_jacobian_in_fewer_passes_than_columns() -> None:
     g = torch.randn(32, 32, 3, generator=torch.Generator().manual_seed(0), dtype=D)
     pulled = vjp(render, vertices)[1](g).flatten()
     torch.testing.assert_close((J.t() @ g.flatten()[:, None]).squeeze(-1), pulled, atol=1e-9, rtol=1e-9)
+
+
+def test_the_pictures_jacobian_from_its_terms_is_that_of_the_colouring() -> None:
+    render, vertices = scene()
+    J = picture_jacobian(render, vertices)
+    assert J.shape == (32 * 32 * 3, vertices.numel()) and J.is_coalesced()
+    for seed in range(2):
+        d = torch.randn(vertices.shape, generator=torch.Generator().manual_seed(seed), dtype=D)
+        pushed = jvp(render, vertices, d)[1].flatten()
+        torch.testing.assert_close((J @ d.flatten()[:, None]).squeeze(-1), pushed, atol=1e-9, rtol=1e-9)
+    assert J._nnz() < 0.2 * J.shape[0] * J.shape[1]
+
+
+def test_the_normals_jacobian_in_closed_form() -> None:
+    render, vertices = scene()
+    lost = torch.cat([vertices, vertices[:1]])  # a vertex without a face has no normal
+    lost[3] = torch.nan
+    J = normals_jacobian(render.surface, lost).to_dense()
+    normals = FunctionLayer(render.surface.normals, ("vertex", "xyz"), ("vertex", "xyz"))
+    known = lost.isfinite().all(-1).repeat_interleave(3)
+    torch.testing.assert_close(J[:, known], jacobian(normals, lost).matrix[:, known])
+    assert J[:, ~known].abs().max() == 0
+
+
+def test_a_renderer_that_draws_otherwise_has_no_known_terms() -> None:
+    class Other(Renderer):
+        pass
+
+    render, vertices = scene()
+    other = Other(render.surface, render.material, render.camera, render.light)
+    for renderer, points in ((other, vertices), (render, vertices[None])):
+        with pytest.raises(ChainRigError, match="give sparse_jacobian a pattern"):
+            picture_jacobian(renderer, points)
