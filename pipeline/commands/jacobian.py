@@ -82,7 +82,9 @@ def jacobian(
     import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from pipeline.inspection.scene import read_scene
+    from pipeline.inspection.scene import read_scene, require_controls
+
+    require_controls([*changes, *(columns or [] if layer in ("all", "deform") else [])])
 
     torch.set_num_threads(settings.fit.threads)
     shown = progress_screen.is_terminal and not quiet
@@ -92,13 +94,12 @@ def jacobian(
         if source is not None and not is_file:
             file = _fitted(source, settings, folder, progress)
         scene = read_scene(file, settings, changes, at_rest)
-        title = "the default rig" if source is None else source.name
-        at = _where(file, changes, at_rest)
+        at = _where(scene, changes, at_rest)
         if layer == "all":
-            found, files = _inspected(scene, columns or [], rows or [], title, at, progress)
+            found, files = _inspected(scene, columns or [], rows or [], at, progress)
         else:
-            found, files = _one_layer(scene, layer, rows or [], columns or [], title, at)
-    paths = write_files(folder, files, "cards/*.png")
+            found, files = _one_layer(scene, layer, rows or [], columns or [], at)
+    paths = write_files(folder, files, "cards/*.png" if layer == "all" else None)
     if json_:
         print(json.dumps(found, indent=2))
     elif not quiet:
@@ -119,8 +120,10 @@ def _folder(source: Path | None, is_file: bool) -> Path:
     return source.parent if is_file else Path("out") / source.stem
 
 
-def _where(file: Path | None, changes: dict[str, float], at_rest: bool) -> str:
-    place = "the rest pose" if file is None else "a neutral expression" if at_rest else "the fitted controls"
+def _where(scene: Scene, changes: dict[str, float], at_rest: bool) -> str:
+    place = "the fitted controls" if scene.has_target else "the given controls"
+    if at_rest or not scene.x[scene.rig.controls.groups["expression"]].any():
+        place = "a neutral expression"
     moved = ", ".join(f"{name} = {value:g}" for name, value in changes.items())
     return f"{place}, with {moved}" if moved else place
 
@@ -146,7 +149,7 @@ def _fitted(photo: Path, settings: Config, folder: Path, progress: Progress) -> 
 
 
 def _inspected(
-    scene: Scene, columns: list[str], rows: list[str], title: str, at: str, progress: Progress
+    scene: Scene, columns: list[str], rows: list[str], at: str, progress: Progress
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What was found, as a document, and the files to write."""
     from pipeline.inspection.document import document
@@ -163,15 +166,15 @@ def _inspected(
     names = scene.rig.controls.names
     groups = scene.rig.controls.groups
     shown = columns or [*names[groups["expression"]], *names[groups["pose"]]]
-    findings = inspect(scene, shown, title, at, tell)
+    findings = inspect(scene, shown, at, tell)
     return document(findings), inspection_files(findings, scene, rows, tell)
 
 
 def _one_layer(
-    scene: Scene, layer: str, rows: list[str], columns: list[str], title: str, at: str
+    scene: Scene, layer: str, rows: list[str], columns: list[str], at: str
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     from pipeline.inspection.files import layer_files
     from pipeline.inspection.layers import layer_document, layer_jacobian
 
     found = layer_jacobian(scene, layer, rows, columns)
-    return layer_document(found, layer, title, at), layer_files(found, layer, scene)
+    return layer_document(found, layer, scene.title, at), layer_files(found, layer, scene)

@@ -53,11 +53,15 @@ class Axis:
             else:
                 fitting = [i for i, label in enumerate(self.labels) if fnmatchcase(label, one)]
                 if not fitting:
-                    close = difflib.get_close_matches(one, self.labels, n=1, cutoff=0.0)
-                    hint = f" Did you mean {close[0]}?" if close else ""
-                    raise ChainRigError(f"The axis {self.name} has nothing named {one}.{hint}")
+                    raise ChainRigError(f"There is no {self.name} named {one}.{self._hint(one)}")
                 found.extend(fitting)
         return list(dict.fromkeys(found))
+
+    def _hint(self, wrong: str) -> str:
+        if self.labels == tuple(map(str, range(len(self)))):
+            return f" They are numbered from 0 to {len(self) - 1}."
+        close = difflib.get_close_matches(wrong, self.labels, n=1, cutoff=0.0)
+        return f" Did you mean {close[0]}?" if close else ""
 
     def keep(self, indices: Sequence[int]) -> "Axis":
         """The same axis with fewer coordinates, which keep their labels."""

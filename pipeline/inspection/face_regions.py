@@ -1,5 +1,7 @@
 """Which part of the face each of the 478 landmarks belongs to, for people to read."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,15 @@ def face_regions(rig: Rig) -> tuple[str, ...]:
         else:
             names.append("left cheek" if x > 0 else "right cheek")
     return tuple(names)
+
+
+def landmarks_of(names: Sequence[str], rig: Rig) -> list[str]:
+    """Numbers and patterns as they are; a region of the face as the numbers of its landmarks."""
+    regions = face_regions(rig)
+    chosen: list[str] = []
+    for name in names:
+        chosen += [str(i) for i, region in enumerate(regions) if region == name] or [name]
+    return chosen
 
 
 def points_at_rest(rig: Rig) -> Tensor:

@@ -11,7 +11,7 @@ from pipeline.derivatives.jacobian import Jacobian
 from pipeline.inspection.animation import animate
 from pipeline.inspection.cards import CardPainter, card_name
 from pipeline.inspection.columns import arrays, stations
-from pipeline.inspection.face_regions import face_regions
+from pipeline.inspection.face_regions import landmarks_of
 from pipeline.inspection.findings import Findings
 from pipeline.inspection.layers import pictures
 from pipeline.inspection.report import write_report
@@ -37,7 +37,7 @@ def inspection_files(
     """
     jacobians = stations(findings.columns)
     if rows:
-        jacobians["landmarks"] = jacobians["landmarks"].select({"landmark": _landmarks(rows, scene)})
+        jacobians["landmarks"] = jacobians["landmarks"].select({"landmark": landmarks_of(rows, scene.rig)})
     painter, names = CardPainter(findings), findings.columns.names
     cards = {}
     for k, name in enumerate(names):
@@ -70,15 +70,6 @@ def drawn(scene: Scene, values: dict[str, float]) -> Tensor:
     x = scene.rig.controls.pack(values, scene.x).float()
     picture = list(scene.chain)[1](list(scene.chain)[0](x))
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
-
-
-def _landmarks(rows: Sequence[str], scene: Scene) -> list[str]:
-    """Numbers and patterns as they are, a region of the face as the numbers of its landmarks."""
-    regions = face_regions(scene.rig)
-    chosen: list[str] = []
-    for row in rows:
-        chosen += [str(i) for i, region in enumerate(regions) if region == row] or [row]
-    return chosen
 
 
 def _archive(jacobians: dict[str, Jacobian]) -> bytes:

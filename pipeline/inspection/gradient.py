@@ -89,7 +89,7 @@ def dead_controls(scene: Scene, columns: Columns, gradient: Tensor | None) -> tu
         elif stuck[k]:
             end = "upper" if columns.values[k] >= control.high else "lower"
             found.append(
-                DeadControl(control.name, "range", f"it is at the {end} end of its range and would go on")
+                DeadControl(control.name, "range", f"it is at the {end} end of its range, and pushed on")
             )
     return tuple(found)
 

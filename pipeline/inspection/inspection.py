@@ -19,14 +19,12 @@ Progress = Callable[[str, int, int], None]
 STEPS = {"rad": 0.1, "m": 0.01}  # what a card shows; of any other control 0.1
 
 
-def inspect(
-    scene: Scene, names: Sequence[str], title: str, at: str, on_progress: Progress | None = None
-) -> Findings:
+def inspect(scene: Scene, names: Sequence[str], at: str, on_progress: Progress | None = None) -> Findings:
     """The Jacobians of every layer at the scene's controls, and what they say.
 
     Args:
         names: of controls, or patterns such as "mouth*".
-        title, at: what is inspected, and at which controls, for the report.
+        at: at which controls, for the report.
         on_progress: called with (what is done, steps done, steps in all).
 
     Raises:
@@ -48,7 +46,7 @@ def inspect(
     descent = None if attribution is None else -attribution.terms.double().sum(0)
     badges = trust_badges(scene.chain, scene.x, columns.names, lambda doing: tell("Trust", 0, 0))
     return Findings(
-        title=title,
+        title=scene.title,
         at=at,
         view=scene.view(),
         columns=columns,

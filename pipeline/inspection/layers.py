@@ -11,11 +11,13 @@ from pipeline.derivatives.automatic import jacobian
 from pipeline.derivatives.axes import Axis, Choice, input_axes, output_axes
 from pipeline.derivatives.jacobian import Jacobian
 from pipeline.errors import ChainRigError
+from pipeline.inspection.face_regions import landmarks_of
 from pipeline.inspection.scene import Scene
 
 # Points that everybody knows: eye corners, tip of the nose, corners and middle of the lips, chin.
 KNOWN_LANDMARKS = ("33", "133", "362", "263", "1", "61", "291", "13", "14", "152")
 LARGEST = 100_000_000  # entries
+MOST_SHOWN = 24  # pictures on a sheet
 
 
 def layer_jacobian(
@@ -41,6 +43,8 @@ def layer_jacobian(
     chosen_rows, chosen_columns = list(rows), list(columns)
     if name == "detect" and not rows:
         chosen_rows = list(KNOWN_LANDMARKS)
+    elif name == "detect":
+        chosen_rows = landmarks_of(rows, scene.rig)
     if name == "render" and not columns:
         chosen_columns = [str(vertex) for vertex in known_vertices(scene)]
     kept_rows = _choice(output_axes(layer, y)[0].name, chosen_rows)
@@ -84,7 +88,7 @@ def pictures(found: Jacobian, name: str, picture: Tensor) -> list[tuple[str, Ima
         return []
     if maps.shape[1:] != picture.shape[:2]:
         return []  # rows of pixels were left out
-    return [(label, _glow(picture, one)) for label, one in zip(labels, maps, strict=True)]
+    return [(label, _glow(picture, one)) for label, one in zip(labels, maps, strict=True)][:MOST_SHOWN]
 
 
 def layer_document(found: Jacobian, name: str, title: str, at: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The chain as a fit left it, or before a camera of its own: what is inspected, and at which controls."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pipeline.chain import build_chain, build_stand_in
 from pipeline.config import Config
 from pipeline.controls_file import ControlsFile, PhotoCamera, SeenPhoto, read_controls
 from pipeline.deform.rig import Rig
+from pipeline.derivatives.axes import Axis
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
@@ -30,6 +32,7 @@ class Scene:
     """X1, the chain behind it and what its landmarks are compared with.
 
     Attributes:
+        title: what is inspected: the photo's file name, else that of the controls.
         rig: whose controls X1 are.
         chain: detect ∘ render ∘ deform, float32; its detector has the smoothed derivative that fits use.
         stand_in: embed ∘ deform, float64.
@@ -41,6 +44,7 @@ class Scene:
         has_target: whether there is a photo's residual.
     """
 
+    title: str
     rig: Rig
     chain: Pipeline
     stand_in: Pipeline
@@ -121,6 +125,7 @@ def read_scene(
     stand_in = build_stand_in(rig, camera).double()
     photo = _photo(read.photo) if read.photo else None
     return Scene(
+        title=read.photo.path.name if read.photo else file.name if file else "the default rig",
         rig=rig,
         chain=chain,
         stand_in=stand_in,
@@ -130,6 +135,15 @@ def read_scene(
         crop=None if photo is None else region.crop(photo.srgb),
         has_target=read.photo is not None,
     )
+
+
+def require_controls(names: Sequence[str]) -> None:
+    """Says now what would go wrong after a minute: a name or pattern that fits no control.
+
+    Raises:
+        ChainRigError: there is one.
+    """
+    Axis("control", Rig.load().controls.names).find(list(names))
 
 
 def _photo(seen: SeenPhoto) -> Photo | None:
