@@ -32,7 +32,7 @@ FINE = 3  # arrows are drawn larger, then scaled down: Pillow's lines have hard 
 def card_name(control: str) -> str:
     """A file's name without its suffix: the control's own where that is safe everywhere, else marked."""
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", control)[:60].strip("-")
-    if safe == control:
+    if control and safe == control:
         return control
     return f"{safe or 'control'}-{hashlib.sha256(control.encode()).hexdigest()[:8]}"
 
@@ -213,9 +213,9 @@ def _heads(tails: Pixels, tips: Pixels) -> Pixels:
 
 
 def _resized(plane: Pixels, size: tuple[int, int]) -> Pixels:
-    """A plane `(H, W)` float32 at another size (height, width)."""
+    """A plane `(H, W)` at another size (height, width); bilinear: no lobes of the wrong sign at edges."""
     image = Image.fromarray(plane.astype(np.float32), mode="F")
-    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def _round_up(value: float) -> float:

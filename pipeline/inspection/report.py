@@ -67,7 +67,13 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"figure": figure, "listed": listed, "percent": _percent, "typeset": _typeset}
+    pages.filters |= {
+        "figure": figure,
+        "listed": listed,
+        "percent": _percent,
+        "typeset": _typeset,
+        "key": _key,
+    }
     view, observability = findings.view, findings.observability
     rows = _rows(findings, cards or {})
     sentences, trade_offs = _trade_offs(findings)
@@ -284,6 +290,11 @@ def _typeset(text: str) -> Markup:
     text = re.sub(r"(?<![\w.])-(?=\d)", "−", str(escape(text)))
     raised = re.sub(r"(?<=\d)e(-?)0*(\d+)", r"&nbsp;×&nbsp;10<sup>\1\2</sup>", text)
     return Markup(raised.replace("<sup>-", "<sup>−"))
+
+
+def _key(value: float) -> float:
+    """What a table is sorted by: unknown values come first."""
+    return value if math.isfinite(value) else -1e9
 
 
 def _percent(share: float) -> str:
