@@ -1,12 +1,15 @@
-"""Makes the pictures of the documentation: `python scripts/make_pictures.py`, about a minute.
+"""Makes the pictures of the documentation: `python scripts/make_pictures.py`, about two minutes.
 
 In docs/pictures: overlay.png is the overlay of the example photo's fit, appearance.png the same with light
 and colours from the photo, both at half their size; controls.png shows what single controls do to the default
 head, passes.png the steps to a picture, and raytrace.png, where Mitsuba is installed, the rasterizer beside
-the ray tracer. (Those in docs/pictures/derivatives are made by examples/lecture.)
+the ray tracer. card.png is the card of one control at the fit of the example photo, and detect.png shows
+where pixels matter to ten landmarks. (Those in docs/pictures/derivatives are made by examples/lecture.)
 """
 
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
@@ -15,11 +18,17 @@ from pipeline import assets
 from pipeline.config import load_config
 from pipeline.errors import ChainRigError
 from pipeline.fit import fit_photo
+from pipeline.inspection.cards import CardPainter
+from pipeline.inspection.inspection import inspect
+from pipeline.inspection.layers import layer_jacobian, pictures
+from pipeline.inspection.scene import read_scene
+from pipeline.outputs.fit_json import fit_json
 from pipeline.outputs.overlay import overlay
 from pipeline.outputs.sheet import sheet
 from pipeline.pictures import Studio
 from pipeline.render.head_texture import SKIN_TONES
 from pipeline.render.lighting import Light
+from pipeline.result import FitResult
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 POSES: dict[str, dict[str, float]] = {
@@ -38,7 +47,10 @@ def main() -> None:
     torch.set_num_threads(1)
     PICTURES.mkdir(parents=True, exist_ok=True)
     for name, settings in (("overlay", []), ("appearance", ["appearance.fit=true"])):
-        page = overlay(fit_photo(str(assets.path("example.png")), load_config(overrides=settings)))
+        result = fit_photo(str(assets.path("example.png")), load_config(overrides=settings))
+        if not settings:
+            inspected(result)
+        page = overlay(result)
         half = (page.width // 2, page.height // 2)
         _save(page.resize(half, Image.Resampling.LANCZOS), PICTURES / f"{name}.png")
     _save(controls(), PICTURES / "controls.png")
@@ -47,6 +59,19 @@ def main() -> None:
         _save(raytrace(), PICTURES / "raytrace.png")
     except ChainRigError as missing:
         print(f"raytrace.png stays as it is: {missing}")
+
+
+def inspected(result: FitResult) -> None:
+    """A card of the fit, and what the detector looks at."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "fit.json"
+        path.write_text(fit_json(result, 0))
+        scene = read_scene(path, load_config())
+    card = CardPainter(inspect(scene, ["jawOpen"], "the fitted controls")).draw(0)
+    _save(Image.open(BytesIO(card)), PICTURES / "card.png")
+    looked_at = pictures(layer_jacobian(scene, "detect"), "detect", scene.view().picture)
+    page = sheet(looked_at, columns=5)
+    _save(page.resize((page.width * 3 // 4, page.height * 3 // 4)), PICTURES / "detect.png")
 
 
 def controls() -> Image.Image:

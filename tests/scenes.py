@@ -1,10 +1,12 @@
 """Small scenes with known answers, and the checks of derivatives that their tests share."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pipeline.deform.rig import Rig
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
@@ -176,3 +178,25 @@ def settings(renderer: Renderer) -> dict:
     """The arguments that make the same renderer again."""
     names = "surface material camera light background samples outlines"
     return {name: getattr(renderer, name) for name in names.split()}
+
+
+def fit_document(values: dict[str, float], camera: Camera, landmarks: Tensor) -> dict[str, Any]:
+    """The fit.json of a photo that is not there: through `camera`, it shows landmarks `(478, …)` of the view.
+
+    Args:
+        values: of all controls, by name.
+    """
+    groups = Rig.load().controls.groups
+    names = list(values)
+    pose = [values[name] for name in names[groups["pose"]]]
+    back = torch.linalg.inv(camera.view[:, :2])
+    x, y = camera.principal_point_px.tolist()
+    return {
+        "schema": "chainrig.fit/1",
+        "photo": {"path": "gone.jpg", "sha256": "0" * 64, "width": 1000, "height": 1000},
+        "controls": {name: values[name] for name in names[groups["expression"]]},
+        "identity": {name: values[name] for name in names[groups["identity"]]},
+        "pose": {"rotation_vector_rad": pose[:3], "translation_m": pose[3:]},
+        "camera": {"focal_px": float(camera.focal_px), "principal_point_px": [x, y]},
+        "landmarks": {"target": ((landmarks[:, :2] - camera.view[:, 2]) @ back.T).tolist()},
+    }

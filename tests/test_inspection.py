@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scenes import fit_document
 
 from pipeline.config import Config
 from pipeline.derivatives.automatic import jvp
@@ -163,26 +164,14 @@ def test_a_layer_shows_its_own_jacobian(scene: Scene, view: View) -> None:
 
 
 def test_a_scene_is_the_fit_as_it_ended(scene: Scene, view: View, tmp_path: Path) -> None:
-    landmarks = (view.landmarks[:, :2] * 2 + 30).tolist()
-    values = scene.rig.controls.unpack(scene.x)
-    groups, names = scene.rig.controls.groups, scene.rig.controls.names
-    pose = [values[name] for name in names[groups["pose"]]]
-    document = {
-        "schema": "chainrig.fit/1",
-        "photo": {"path": "gone.jpg", "sha256": "0" * 64, "width": 600, "height": 600},
-        "controls": {name: values[name] for name in names[groups["expression"]]},
-        "identity": {name: values[name] for name in names[groups["identity"]]},
-        "pose": {"rotation_vector_rad": pose[:3], "translation_m": pose[3:]},
-        "camera": {"focal_px": 1000.0, "principal_point_px": [300.0, 300.0]},
-        "region": {"centre_px": [286.0, 286.0], "side_px": 512.0, "rotation_rad": 0.0},
-        "landmarks": {"target": landmarks},
-    }
+    document = fit_document(scene.rig.controls.unpack(scene.x), view.camera, view.landmarks)
+    document["region"] = {"centre_px": [286.0, 286.0], "side_px": 512.0, "rotation_rad": 0.0}
     path = tmp_path / "fit.json"
     path.write_text(json.dumps(document))
     read = read_scene(path, Config())
     assert read.has_target and read.crop is None  # the photo is gone: no reason to stop
     torch.testing.assert_close(read.x, scene.x)
-    assert read.camera.focal_px == 1000
+    assert read.camera.focal_px == scene.camera.focal_px
     corner = read.camera.view @ torch.tensor([286.0, 286.0, 1.0])
     torch.testing.assert_close(corner, torch.tensor([128.5, 128.5]))
     assert read.objective.target.shape == (478, 3)

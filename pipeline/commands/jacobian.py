@@ -82,9 +82,10 @@ def jacobian(
     import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from pipeline.inspection.scene import read_scene, require_controls
+    from pipeline.inspection.scene import read_scene, require_names
 
-    require_controls([*changes, *(columns or [] if layer in ("all", "deform") else [])])
+    controls = columns or [] if layer in ("all", "deform") else []
+    require_names([*changes, *controls], rows or [] if layer in ("all", "detect") else [])
 
     torch.set_num_threads(settings.fit.threads)
     shown = progress_screen.is_terminal and not quiet

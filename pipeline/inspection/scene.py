@@ -12,9 +12,10 @@ from pipeline.config import Config
 from pipeline.controls_file import ControlsFile, PhotoCamera, SeenPhoto, read_controls
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.axes import Axis
-from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.facemesh import LANDMARKS, FaceMesh
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
+from pipeline.inspection.face_regions import landmarks_of
 from pipeline.inspection.findings import View
 from pipeline.layer import Pipeline
 from pipeline.objective import LandmarkObjective, build_prior
@@ -137,13 +138,15 @@ def read_scene(
     )
 
 
-def require_controls(names: Sequence[str]) -> None:
-    """Says now what would go wrong after a minute: a name or pattern that fits no control.
+def require_names(controls: Sequence[str], landmarks: Sequence[str]) -> None:
+    """Says now what would go wrong after a minute: a name or pattern that fits nothing.
 
     Raises:
         ChainRigError: there is one.
     """
-    Axis("control", Rig.load().controls.names).find(list(names))
+    rig = Rig.load()
+    Axis("control", rig.controls.names).find(list(controls))
+    Axis("landmark", tuple(map(str, range(LANDMARKS)))).find(landmarks_of(landmarks, rig))
 
 
 def _photo(seen: SeenPhoto) -> Photo | None:
