@@ -270,7 +270,7 @@ class FaceFitter:
         """
         space, weight = self.rig.controls, uncertainty.whitening(self.rig)
         prior = uncertainty.belief(self.prior, self.rig, self.config.priors)
-        jacobian = objective.stand_in(x) * weight[:, None]
+        jacobian = uncertainty.cheap_jacobian(objective, self.rig, x) * weight[:, None]
         known = uncertainty.posterior(jacobian, residual * weight, prior, x)
         moved = uncertainty.full_range_px(objective.stand_in_chain, space, x)
         return known.sd, uncertainty.unobservable(space.controls, moved)

@@ -10,7 +10,9 @@ a control that the landmarks do not see keeps the prior's width; ± can never ex
 controls where the fit has converged; where it stopped early, or weighs landmarks otherwise than W does, the
 distance from x̂ to the posterior's own centre is part of ±.
 
-- J = ∂X4/∂X1 is the landmark embedding's (`FaceFitter` has it at no cost) or the chain's.
+- J = ∂X4/∂X1 is the chain's, or at no cost the landmark embedding's. The detector answers to expressions
+  otherwise than fixed points of the skin do, and with the embedding's J alone ± would come out too small, so
+  the mean difference, measured on renders (scripts/measure_landmark_response.py), is added to it.
 - W: the fit's objective counts all n scored landmarks as *one* observation of size σ = `residual_percent`.
   That is the objective of independent errors of σ√n in every coordinate. W keeps this sum of weights, but
   shares it out by how well the detector's landmarks stay on the same spot of renders (`landmark_spread` of
@@ -24,17 +26,20 @@ The camera counts as known.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline import assets
 from pipeline.config import Priors
 from pipeline.controls import Control, ControlSpace
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import SCORED
 from pipeline.layer import Pipeline
-from pipeline.objective import identity_stiffness
+from pipeline.objective import LandmarkObjective, identity_stiffness
 from pipeline.solve.priors import Prior
 from pipeline.truncated_gaussian import interval_moments, moments
 
@@ -68,6 +73,24 @@ def whitening(rig: Rig) -> Tensor:
     assert rig.landmark_spread is not None
     weight = rig.landmark_spread.double()[list(SCORED)].square().reciprocal()
     return (weight / weight.mean()).sqrt().repeat_interleave(2)
+
+
+def cheap_jacobian(objective: LandmarkObjective, rig: Rig, x: Tensor) -> Tensor:
+    """`(M, K)` of the fit's residuals: the embedding's at x, and what the detector's answer differs by."""
+    jacobian, measured = objective.stand_in(x), _responses()
+    for k, name in enumerate(rig.expression_names):
+        if name in measured:
+            jacobian[:, k] += objective.scale.weight * measured[name].to(jacobian)
+    return jacobian
+
+
+@cache
+def _responses() -> dict[str, Tensor]:
+    """Expression → `(M,)` pixels of the view per unit that the detector answers beyond the embedding."""
+    with np.load(assets.path("landmark_response.npz")) as file:
+        names, response = file["expression_names"].tolist(), file["response"].astype(np.float64)
+    scored = torch.from_numpy(response)[:, list(SCORED)].flatten(1)
+    return dict(zip(names, scored, strict=True))
 
 
 def posterior(jacobian: Tensor, residual: Tensor, prior: Prior, x: Tensor) -> Posterior:

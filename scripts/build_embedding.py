@@ -90,7 +90,7 @@ def _build(assets: Path, pictures: int) -> None:
     place = _points(surface, triangle, barycentric)
     spread = _weighted_median((hits - place)[..., :3].norm(dim=-1), weight)
     spread = (spread + spread[twin]) / 2
-    _add(
+    add_arrays(
         assets / "head_rig.npz",
         landmark_triangle=triangle.numpy().astype(np.uint16),
         landmark_barycentric=barycentric.numpy().astype(np.float32),
@@ -221,10 +221,13 @@ def _twins(places: Tensor) -> Tensor:
     return twin
 
 
-def _add(file: Path, **arrays: np.ndarray) -> None:
-    """Puts arrays into an npz, the others untouched; time stamps are fixed, so the bytes are reproducible."""
-    with zipfile.ZipFile(file) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+def add_arrays(file: Path, **arrays: np.ndarray) -> None:
+    """Puts arrays into an npz (a new one if need be), others untouched; time stamps are fixed, so that the
+    bytes are reproducible."""
+    members: dict[str, bytes] = {}
+    if file.exists():
+        with zipfile.ZipFile(file) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
     for name, array in arrays.items():
         buffer = io.BytesIO()
         np.save(buffer, array)

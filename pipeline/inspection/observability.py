@@ -34,10 +34,10 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
     space, x = scene.rig.controls, scene.x
     place = torch.tensor([space.index(name) for name in columns.names])
     weight = uncertainty.whitening(scene.rig)
-    jacobian = scene.objective.stand_in(x) * weight[:, None]
+    jacobian = uncertainty.cheap_jacobian(scene.objective, scene.rig, x) * weight[:, None]
     of_chain = columns.landmarks[:, list(SCORED), :2].flatten(1).double().T * scene.objective.scale.weight
     jacobian[:, place] = of_chain * weight[:, None]
-    residual = scene.objective.of_landmarks(scene.view().landmarks).double() * weight
+    residual = scene.objective.residual(x) * weight
     known = uncertainty.posterior(jacobian, residual, scene.prior, x)
     range_px = uncertainty.full_range_px(scene.stand_in, space, x)[place]
     unseen = uncertainty.unobservable(columns.controls, range_px)

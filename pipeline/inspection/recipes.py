@@ -14,6 +14,7 @@ from pipeline.uncertainty import VISIBLE_PX
 HELPERS = 4  # sliders that make up for the one that goes
 WORTH = 0.05  # a helper must take away this part of what is left of the motion (squared)
 SMALL = 0.03  # helpers that go less than this part of the leading slider's way are left out
+LITTLE = 0.02  # room that is none, in parts of the range
 ALIKE = 0.7  # cosine from which two directions count as the same
 
 
@@ -102,14 +103,20 @@ class Sliders:
         kept = move.abs() >= SMALL * move.abs().max()
         return self.within(torch.where(kept, move, 0), limit_px)
 
+    def vertex_mm(self, move: Tensor) -> float:
+        """How far the vertex that moves most moves."""
+        taken = move.nonzero().squeeze(-1)
+        steps = (move * self.span)[taken].to(self.columns.vertices)
+        shift = torch.einsum("k,kvc->vc", steps, self.columns.vertices[taken])
+        return 1000 * float(shift.norm(dim=-1).max())
+
     def recipe(self, move: Tensor) -> Recipe:
         by_size = move.abs().argsort(descending=True).tolist()
         changes = {self.columns.names[k]: float(move[k] * self.span[k]) for k in by_size if move[k] != 0}
-        shift = torch.einsum("k,kvc->vc", move * self.span, self.columns.vertices.double())
         return Recipe(
             changes=changes,
             landmark_px=self.px(move),
-            vertex_mm=1000 * float(shift.norm(dim=-1).max()),
+            vertex_mm=self.vertex_mm(move),
             singular_value=float((self.whitened @ move).norm() / move.norm()),
         )
 
@@ -117,7 +124,9 @@ class Sliders:
 def weak_directions(
     sliders: Sliders, leaders: list[int], count: int, limit_px: float = VISIBLE_PX
 ) -> list[Tensor]:
-    """The `count` moves in which a leader gets furthest unseen, no two of them alike; fewer if there are no more.
+    """The `count` moves that change the mesh most while no landmark moves by more than the limit.
+
+    No two are alike; fewer if there are no more.
 
     Args:
         leaders: places in the columns of the controls that may go first.
@@ -125,14 +134,15 @@ def weak_directions(
     moves = []
     for leader in leaders:
         for room in (float(sliders.low[leader]), float(sliders.high[leader])):
-            if abs(room) > 0.02:
-                moves.append((sliders.hide(leader, room, limit_px), leader))
-    moves.sort(key=lambda one: -abs(float(one[0][one[1]])))
+            if abs(room) > LITTLE:
+                move = sliders.trimmed(sliders.hide(leader, room, limit_px), limit_px)
+                moves.append((sliders.vertex_mm(move), move))
     kept: list[Tensor] = []
-    for move, _ in moves:
-        if len(kept) == count:
-            break
-        unit = move / move.norm()
-        if all(abs(float(unit @ (other / other.norm()))) < ALIKE for other in kept):
-            kept.append(sliders.trimmed(move, limit_px))
+    for _, move in sorted(moves, key=lambda one: -one[0]):
+        if len(kept) < count and all(_cosine(move, other) < ALIKE for other in kept):
+            kept.append(move)
     return kept
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    return abs(float(one @ other / (one.norm() * other.norm())))
