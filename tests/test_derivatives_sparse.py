@@ -6,13 +6,8 @@ from torch import Tensor
 
 from pipeline.derivatives.automatic import jacobian, jvp, vjp
 from pipeline.derivatives.axes import FunctionLayer
-from pipeline.derivatives.sparse import (
-    colour,
-    normals_jacobian,
-    pattern_of_picture,
-    picture_jacobian,
-    sparse_jacobian,
-)
+from pipeline.derivatives.sparse import colour, pattern_of_picture, sparse_jacobian
+from pipeline.derivatives.sparse_picture import normals_jacobian, picture_jacobian
 from pipeline.errors import ChainRigError
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
