@@ -43,7 +43,7 @@ def test_the_rig_goes_along_the_recipe_and_back_from_where_it_stands():
     places = [float((frame[WIDTH // 2] > 150).any(-1).nonzero()[0].mean()) for frame in shown]
     turn = places.index(max(places))
     assert places[: turn + 1] == sorted(places[: turn + 1])
-    assert places[turn:] == sorted(places[turn:], reverse=True)
+    assert places[turn:] == sorted(places[turn:], reverse=True) and len(places) == 2 * turn
     assert abs(places[0] - 8 * WIDTH / 64) < 3 and abs(max(places) - 58 * WIDTH / 64) < 3
     assert len({frame.shape for frame in shown}) == 1
 

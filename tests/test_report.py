@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from inspected_face import NAMES, inspected_face
 
 from pipeline.inspection.animation import animate
@@ -49,7 +50,20 @@ def test_the_summary_names_what_is_determined_worst_and_why(page):
     assert "browInnerUp : the hair hides it." in summary or "browInnerUp: the hair hides it." in summary
     assert "The full range of tongueOut moves no landmark by 0.2 px." in summary
     assert "1 of 2 checks failed, in detect (AD against finite difference)" in summary
-    assert "headTranslationX" in summary  # all landmarks are off to the same side
+    assert re.search("ask for more [^.]*headTranslationX", summary)  # all landmarks are too far to the right
+
+
+def test_regions_are_told_apart_by_which_way_they_pull(findings):
+    attribution = findings.attribution
+    assert attribution is not None
+    terms = torch.zeros_like(attribution.terms)
+    mouth = torch.tensor([region == "mouth" for region in attribution.regions])
+    terms[mouth, 1], terms[~mouth, 1], terms[4, 1] = 0.5, -0.1, 30.0
+    page = write_report(replace(findings, attribution=replace(attribution, terms=terms)))
+    asked = page[page.index('id="asked"') : page.index('id="trust"')]
+    assert 'aria-label="down: left brow; up: mouth"' in asked
+    assert re.search(r"mouthSmileLeft\s+more\s+4 \(mouth, up\)", words(asked))
+    assert "browInnerUp" not in asked  # nobody asks for it
 
 
 def test_the_table_tells_value_doubt_and_what_the_photo_told(page):
