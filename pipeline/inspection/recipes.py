@@ -30,6 +30,7 @@ class Sliders:
         span: `(K,)` the control's whole range.
         low, high: `(K,)` parts of `span` by which it may fall (≤ 0) and rise (≥ 0).
         whitened: `(M, K)` ∂residual/∂move.
+        seen: `(K,)` whether a slider may make up for others: one that no landmark sees cannot.
     """
 
     columns: Columns
@@ -40,6 +41,7 @@ class Sliders:
     low: Tensor
     high: Tensor
     whitened: Tensor
+    seen: Tensor
 
     def linear_px(self, move: Tensor) -> float:
         """How far the scored landmark that moves most moves, by the chain's columns."""
@@ -65,6 +67,7 @@ class Sliders:
             step = (-slope / gram.diagonal().clamp(min=1e-12)).clamp(self.low - move, self.high - move)
             gain = -(2 * slope * step + gram.diagonal() * step.square())
             gain[[leader, *chosen]] = 0
+            gain = torch.where(self.seen, gain, 0)
             best = int(gain.argmax())
             if gain[best] <= WORTH * left:
                 break
