@@ -49,6 +49,13 @@ class Region:
         centre = (turn @ ((low + high) / 2)[..., None]).squeeze(-1)
         return cls(centre, MARGIN * (high - low).amax(-1), rotation, size)
 
+    def to(self, dtype: torch.dtype, device: torch.device | None = None) -> "Region":
+        """The same region in another dtype, on another device if one is given."""
+        centre, side, rotation = (
+            value.to(dtype=dtype, device=device) for value in (self.centre, self.side, self.rotation)
+        )
+        return Region(centre, side, rotation, self.size)
+
     def photo_from_crop(self) -> Tensor:
         """(*B, 2, 3): the affine map from pixels (x, y, 1) of the crop to pixels of the photo."""
         linear = (self.side / self.size)[..., None, None] * _rotation(self.rotation)
@@ -71,7 +78,7 @@ class Region:
         """Points (*B, N, 2 or 3) of the photo in pixels of the crop; z, if there is one, is scaled alike."""
         return _apply(self.crop_from_photo(), points, self.size / self.side)
 
-    def crop(self, photo: Tensor) -> Tensor:
+    def crop(self, photo: Tensor, averaged: bool = True) -> Tensor:
         """The photo inside the region, bilinearly interpolated; beyond the photo's edge its last pixels go
         on.
 
@@ -81,11 +88,12 @@ class Region:
 
         Args:
             photo: (*B, H, W, C), or (H, W, C) shared by the batch.
+            averaged: False reads large regions with four samples a pixel, as MediaPipe does.
 
         Returns:
             (*B, size, size, C)
         """
-        shrink = max(1, int(self.side.detach().min() // self.size))
+        shrink = max(1, int(self.side.detach().min() // self.size)) if averaged else 1
         if shrink > 1:
             photo = _shrunk(photo, shrink)
         height, width, channels = photo.shape[-3:]

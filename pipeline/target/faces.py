@@ -160,8 +160,7 @@ def settle(photo: Tensor, face: Face, detector: FaceMesh, rounds: int = 10) -> S
     """
     weight = detector.landmark_head.weight
     photo = photo.to(weight) / 255 if photo.dtype == torch.uint8 else photo.to(weight)
-    region = face.region()
-    region = Region(region.centre.to(weight), region.side.to(weight), region.rotation.to(weight))
+    region = face.region().to(weight.dtype, weight.device)
     for attempt in range(rounds + 1):
         found = detector.forward_full(region.crop(photo))
         landmarks = region.map_to_photo(found.landmarks)
