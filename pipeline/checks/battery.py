@@ -30,16 +30,16 @@ Asked = dict[str, Question]
 
 
 def in_full(subject: Subject) -> Asked:
-    """What a layer is asked, by name; the whole chain is asked what its layers cannot be."""
+    """What a layer is asked, by name, what tells most first; a chain is asked what its layers cannot be."""
     if isinstance(subject.layer, Pipeline) and subject.layer.name == "chain":
         return for_chain(subject)
     layer, x, one = subject.layer, subject.x, next(iter(subject.directions.values()))
     asked: Asked = {
-        **in_brief(subject),
-        "silently zero": lambda: silent_zeros(subject),
-        "float64 throughout": lambda: double_throughout(subject),
         "batch against loop: values": lambda: questions.batch_values(layer, x, one),
         "batch against loop: derivatives": lambda: questions.batch_derivatives(layer, x, one),
+        "float64 throughout": lambda: double_throughout(subject),
+        **in_brief(subject),
+        "silently zero": lambda: silent_zeros(subject),
     }
     if questions.has_shortcut(layer):
         columns = subject.columns or subject.directions
@@ -53,17 +53,17 @@ def in_brief(subject: Subject) -> Asked:
     asked: Asked = {
         "adjoint identity": lambda: questions.adjoint_identity(layer, x, subject.directions, ADJOINT),
         "against differences": lambda: slope(subject),
-        "float32 against float64": lambda: precision(subject),
     }
     if subject.draws:
         asked["outlines against supersampling"] = lambda: outlines(subject)
+    asked["float32 against float64"] = lambda: precision(subject)
     return asked
 
 
 def for_chain(subject: Subject) -> Asked:
     """What the layers are together."""
     chain, x = subject.layer, subject.x
-    note = "kinks and outlines on the way: see the layers"
+    note = "as its layers"
     return {
         "adjoint identity": lambda: questions.adjoint_identity(chain, x, subject.directions, ADJOINT_CHAIN),
         "product against one backward": lambda: product_against_backward(subject),
@@ -87,12 +87,10 @@ def slope(subject: Subject) -> Badge:
     """J d against differences, by the rules of the layer's kind."""
     layer, x, directions = subject.layer, subject.x, subject.directions
     if subject.draws:
-        inside = "inside surfaces: the 99 % of pixels that agree best"
+        inside = "the 99 % of pixels that agree best"
         rules = (SLOPE, TINY_STEPS, questions.inside_surfaces, inside)
     elif subject.looks:
-        note = "steps ≤ 1e-6 because of its kinks"
-        if subject.smoothing > 0:
-            note += f"; its own derivative, which a fit smooths on purpose (width {subject.smoothing:g})"
+        note = f"a fit smooths it on purpose ({subject.smoothing:g})" if subject.smoothing > 0 else ""
         rules = (SLOPE_KINKS, TINY_STEPS, questions.gap, note)
     elif subject.columns:
         return questions.slope(layer, x, subject.columns, subject.column_derivatives, SLOPE)
@@ -113,7 +111,7 @@ def double_throughout(subject: Subject) -> Badge:
 
 def precision(subject: Subject) -> Badge:
     if subject.draws:
-        limit, note = SINGLE_PICTURES, "samples beside outlines may see another part"
+        limit, note = SINGLE_PICTURES, "samples beside outlines may switch"
     elif subject.looks:
         limit, note = SINGLE_PICTURES, "rectifiers at a kink may switch"
     else:
@@ -130,7 +128,7 @@ def outlines(subject: Subject) -> Badge:
     }
     badge = questions.worst_of(renderer, "outlines against supersampling", found, OUTLINES)
     mean = (sum(error**2 for error in found.values()) / len(found)) ** 0.5
-    note = f"the mesh moves {', '.join(found)}: root mean square; less exact where lips or lids touch"
+    note = "mean of three motions; less exact where lips or lids touch"
     return questions.noted(replace(badge, value=mean), note)
 
 
@@ -144,5 +142,5 @@ def product_against_backward(subject: Subject, columns: int = 3) -> Badge:
     g = random_direction(y)
     units = torch.stack([subject.columns[name].sign() for name in some])
     value = questions.gap(g.flatten() @ J, units @ pull(g))
-    note = f"layer by layer; columns of {', '.join(some)}"
+    note = f"e.g. {some[0]}"
     return Badge(chain.name, "product against one backward", value, PRODUCT, note)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from pipeline.checks.questions import in_float64
 from pipeline.checks.scene import Scene
 from pipeline.checks.subject import Subject, own_subject
+from pipeline.derivatives.axes import check_output
 from pipeline.errors import ChainRigError
 from pipeline.layer import Layer
 
@@ -74,14 +76,33 @@ def own_layer_subject(layer: Layer, scene: Callable[[], Scene]) -> Subject:
                 f"The example_input() of {layer.name} is {shape}, which is not one input with the axes "
                 f"{layer.input_axes}."
             )
-        return own_subject(twin, x.detach().double())
-    subject = scene().subject_like(twin)
+        subject = own_subject(twin, x.detach().double())
+    else:
+        subject = scene().subject_like(twin)
     if subject is None:
         raise ChainRigError(
             f"The layer {layer.name} takes {layer.input_axes}, which is no station of the chain: give it a "
             "method example_input() that returns one input."
         )
+    _require_values(subject)
     return subject
+
+
+def _require_values(subject: Subject) -> None:
+    layer, x = subject.layer, subject.x
+    try:
+        with torch.no_grad():
+            y = layer(x)
+    except ChainRigError:
+        raise
+    except Exception as error:
+        raise ChainRigError(
+            f"The layer {layer.name} cannot be evaluated in float64 at an input {tuple(x.shape)}: "
+            f"{_reason(error)} (are its constants in buffers?)."
+        ) from error
+    check_output(layer, x, y)
+    if not bool(y.isfinite().all()):
+        raise ChainRigError(f"The layer {layer.name} gives numbers that are not finite at its input.")
 
 
 def _reason(error: Exception) -> str:

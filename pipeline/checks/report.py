@@ -8,10 +8,17 @@ from pipeline.checks.badge import Badge
 
 
 def worst_offender(badges: Sequence[Badge]) -> Badge | None:
-    """The failure furthest beyond its limit; a layer's before the chain's, which only inherits it."""
+    """What is wrong first and foremost.
+
+    It is about the layer that is furthest beyond a limit (the chain only where no layer is: it inherits their
+    faults), and the first of the questions that this layer fails: what tells most is asked first.
+    """
     failed = [badge for badge in badges if not badge.passed]
-    of_layers = [badge for badge in failed if badge.layer != "chain"]
-    return max(of_layers or failed, key=_beyond, default=None)
+    failed = [badge for badge in failed if badge.layer != "chain"] or failed
+    if not failed:
+        return None
+    layer = max(failed, key=_beyond).layer
+    return next(badge for badge in failed if badge.layer == layer)
 
 
 def verdict(badges: Sequence[Badge]) -> tuple[str, bool]:
@@ -21,12 +28,12 @@ def verdict(badges: Sequence[Badge]) -> tuple[str, bool]:
         return f"All {len(badges)} checks passed.", True
     where = f"{worst.layer}: {worst.worst}" if worst.worst else worst.layer
     if math.isfinite(worst.value):
-        found = f"{worst.question}, the error is {worst.value:.1e} where {worst.limit:.0e} is allowed"
+        found = f"{worst.question}: the error is {worst.value:.1e}, where {worst.limit:.0e} is allowed"
     else:
-        found = f"{worst.question}, {worst.note.rstrip('.') or 'the error is not a number'}"
+        found = f"{worst.question}: {worst.note.rstrip('.') or 'the error is not a number'}"
     count = sum(not badge.passed for badge in badges)
     others = f" ({count} of {len(badges)} checks failed)" if count > 1 else ""
-    return f"{where}: {found}{others}.", False
+    return f"{where} is wrong, {found}{others}.", False
 
 
 def document(badges: Sequence[Badge]) -> dict[str, Any]:

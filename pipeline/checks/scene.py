@@ -12,7 +12,13 @@ from torch import Tensor
 
 from pipeline.chain import build_chain, build_stand_in
 from pipeline.checks.questions import in_float64
-from pipeline.checks.subject import Subject, control_columns, control_directions, entry_directions
+from pipeline.checks.subject import (
+    Subject,
+    control_columns,
+    control_directions,
+    entry_directions,
+    natural_steps,
+)
 from pipeline.controls import ControlSpace
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.axes import FunctionLayer
@@ -126,9 +132,12 @@ def default_scene(rig: Rig, render: Mapping[str, Any] | None = None) -> Scene:
     camera = Camera(torch.tensor(FOCAL_PX), torch.full((2,), 128.0))
     detector = FaceMesh.load(smoothing=0.3)
     chain = build_chain(rig, camera, detector, Material(HeadTexture.load()()), **(render or {}))
-    lively = {name: value for name, value in LIVELY.items() if name in rig.controls.names}
+    space = rig.controls
+    lively = space.pack({name: value for name, value in LIVELY.items() if name in space.names}).double()
+    # No control at 0 exactly: near 0 even float32 tells the smallest steps apart.
+    x = lively + 0.01 * natural_steps(space) * random_direction(space.rest, 13).abs()
     embed = build_stand_in(rig, camera) if rig.landmark_triangle is not None else None
-    return Scene(chain, rig.controls.pack(lively), embed)
+    return Scene(chain, x, embed)
 
 
 def landmark_objective(chain: Pipeline, landmarks: Tensor) -> Layer:
