@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.check_gradients import check_gradients
 from pipeline.commands.doctor import doctor
 from pipeline.commands.fit import fit
 from pipeline.commands.jacobian import jacobian
@@ -18,7 +19,7 @@ from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-for command in (fit, render, jacobian, doctor):
+for command in (fit, render, jacobian, check_gradients, doctor):
     app.command()(command)
 
 
