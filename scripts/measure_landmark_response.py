@@ -31,8 +31,8 @@ from pipeline.solve.priors import Prior
 
 FILE = "landmark_response.npz"
 DISTANCE_M, FOCAL_PX, MIDDLE_PX = 1.2, 2000.0, 256.0
-# Of the detector's backward pass: with 0, slopes are those of kinks finer than any step of a fit; with a fit's
-# own 0.3, columns are half as long as what a step really does.
+# Of the detector's backward pass: with 0, slopes are those of kinks finer than any step of a fit; with the
+# 0.3 of fits, columns are half as long as what a step really does.
 SMOOTHING = 0.03
 
 
@@ -57,7 +57,7 @@ def build(assets: Path, renders: int = 32) -> None:
 
 
 def _draw(rig: Rig, prior: Prior, generator: torch.Generator) -> Tensor:
-    """Controls of a portrait: expressions as the fit's prior has them, from hardly any to all of their strength."""
+    """Controls of a portrait: expressions from the fit's prior, made weaker by a random factor."""
     expression = rig.controls.groups["expression"]
     grid = torch.linspace(0, 1, 1001).double()
     slope, curve = prior.sparsity[expression, None], prior.precision[expression, None]
