@@ -110,6 +110,32 @@ def test_smooth_derivatives_of_a_batch_are_those_of_its_singles(crops, exact):
     torch.testing.assert_close(single, together[1])
 
 
+class Shallow(FaceMesh):
+    """The same parts, a quarter of the blocks: quicker to trace."""
+
+    BLOCKS = 1
+
+
+@pytest.mark.parametrize("make", [FaceMesh.load, lambda: Shallow(smoothing=0.3)], ids=["exact", "smooth"])
+def test_it_compiles_to_one_graph_with_the_same_derivative(crops, make):
+    torch.manual_seed(0)
+    network = make()
+    # Traced only, as not every machine has a compiler for the code that would be generated.
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+
+    def value_and_gradient(function):
+        x = crops[:1].clone().requires_grad_()
+        y = function(x)
+        return y.detach(), torch.autograd.grad(y, x, direction(y))[0]
+
+    torch.testing.assert_close(value_and_gradient(compiled), value_and_gradient(network))
+
+
+def test_float32_is_float64_to_a_hundredth_of_a_pixel(crops, mesh, exact):
+    assert exact(crops[0].double()).dtype == torch.float64
+    assert (mesh(crops) - exact(crops.double())).abs().max() < 1e-2
+
+
 def test_what_is_refused(mesh):
     with pytest.raises(ValueError, match="256"):
         mesh(torch.zeros(128, 128, 3))

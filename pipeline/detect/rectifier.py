@@ -67,6 +67,9 @@ class Rectifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.smoothing == 0:
             return F.prelu(x, self.weight)
+        if torch.compiler.is_compiling():  # which cannot trace a function with a `jvp` of its own
+            value, slope = F.prelu(x, self.weight).detach(), self.derivative(x).detach()
+            return value + slope * (x - x.detach())
         return _SmoothPReLU.apply(x, self.weight, self.smoothing)  # type: ignore[return-value]
 
     def derivative(self, x: Tensor) -> Tensor:
