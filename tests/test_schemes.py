@@ -45,7 +45,8 @@ def test_twins_lie_opposite_to_each_other_on_the_head(places: torch.Tensor) -> N
 
 def test_well_known_points() -> None:
     assert [IBUG68.names[i] for i in (8, 30, 36, 45, 48, 54, 57, 62)] == [
-        "chin", "nose_tip", "eye_right_outer", "eye_left_outer", "mouth_right", "mouth_left", "lower_lip", "inner_upper",
+        "chin", "nose_tip", "eye_right_outer", "eye_left_outer", "mouth_right", "mouth_left", "lower_lip",
+        "inner_upper",
     ]  # fmt: skip
     assert [WFLW98.names[i] for i in (16, 54, 60, 72, 76, 82, 96, 97)] == [
         "chin", "nose_tip", "eye_right_outer", "eye_left_outer", "mouth_right", "mouth_left", "pupil_right",

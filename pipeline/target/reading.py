@@ -21,7 +21,8 @@ from pipeline.target.schemes import MEDIAPIPE478, Agreement, Match, Scheme, sche
 
 TRUST: Mapping[Agreement, float] = {"exact": 1.0, "near": 0.5, "outline": 0.0}  # factors of the weights
 LEAST = 4  # points: with fewer, a head's pose is anybody's guess
-ANOTHER_FACE = 0.25  # of the outer-eye distance: no detector errs by that much on average
+# Means of the distances to the face that was found, of the outer-eye distance. No detector errs by as much.
+ANOTHER_FACE, EXCHANGED = 0.25, 0.15
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,16 @@ class Reading:
         iod = (landmarks[eyes[0], :2] - landmarks[eyes[1], :2]).norm()
 
         def error(points: Tensor) -> float:  # points that are not labelled are NaN
-            return float(((points - found).norm(dim=-1) / iod).nanmedian())
+            return float(((points - found).norm(dim=-1) / iod).nanmean())
 
-        if error(self.points) <= ANOTHER_FACE:
-            return
-        path, twins = self.labels.path, torch.tensor(self.labels.scheme.twins)
-        if error(self.labels.points[twins[self.index]]) <= ANOTHER_FACE:
+        path, own = self.labels.path, error(self.points)
+        twins = torch.tensor(self.labels.scheme.twins)[self.index]
+        if own > EXCHANGED and error(self.labels.points[twins]) < own / 2:
             raise ChainRigError(f"{path} has right and left exchanged: right is the subject's own right.")
+        if own <= ANOTHER_FACE:
+            return
         raise ChainRigError(
-            f"{path} has labels that lie {error(self.points):.1f} eye distances from the face that was "
+            f"{path} has labels that lie {own:.1f} eye distances from the face that was "
             "found: they "
             "belong to another size of the photo, to another face, or to another scheme."
         )

@@ -176,7 +176,10 @@ def of_marks(path: Path, face: Marks, scheme: str | None, origin: str | None) ->
 
 def _scheme(path: Path, face: Marks, asked: str | None) -> Scheme:
     if face.scheme is not None:
-        own = find_scheme(face.scheme, path.parent)
+        try:
+            own = find_scheme(face.scheme, path.parent)
+        except ChainRigError as unknown:
+            raise ChainRigError(f"{path} names a scheme that cannot be had: {unknown}") from None
         if asked is not None and find_scheme(asked) != own:
             raise ChainRigError(
                 f"{path} says that its scheme is {own.name}, not {asked}: give one of the two up."
