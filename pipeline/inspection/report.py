@@ -184,7 +184,7 @@ def _wants(findings: Findings) -> str:
         return "Nothing: where landmarks pull at a control, as many pull the other way."
     wishes = [f"more {listed(up)}"] * bool(up) + [f"less {listed(down)}"] * bool(down)
     return (
-        f"Most of all, the landmarks ask for {' and for '.join(wishes)}. What is known of faces beforehand, "
+        f"Most of all, the landmarks ask for {', and for '.join(wishes)}. What is known of faces beforehand, "
         "and the ends of the ranges, hold against them."
     )
 
