@@ -13,12 +13,15 @@ from pipeline.checks.badge import Badge
 from pipeline.checks.battery import ask, in_full
 from pipeline.checks.own_layer import own_layer_subject
 from pipeline.checks.report import document, verdict, worst_offender
-from pipeline.checks.scene import Scene
+from pipeline.checks.scene import Scene, default_scene
 from pipeline.checks.subject import Subject, own_subject
+from pipeline.checks.trust_badges import trust_badges
+from pipeline.controls import ControlSpace
 from pipeline.deform import deform
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.axes import FunctionLayer
+from pipeline.detect.facemesh import FaceMesh
 from pipeline.layer import Layer, Pipeline
 from pipeline.render import composite
 from pipeline.render.renderer import Renderer
@@ -101,7 +104,8 @@ def chain() -> Pipeline:
 
 
 def scene(chain: Pipeline) -> Scene:
-    space = list(chain)[0].controls  # type: ignore[union-attr]
+    space = list(chain)[0].controls
+    assert isinstance(space, ControlSpace)
     x = space.pack({"headTranslationZ": -1.0, "jawOpen": 0.3, "mouthSmileLeft": 0.2})
     return Scene(chain, x, names=EXAMINED)
 
@@ -145,7 +149,7 @@ def found_in(here: Scene, name: str) -> list[Badge]:
 
 
 def test_a_right_renderer_passes() -> None:
-    draw, vertices = head_like(48, rings=24)
+    draw, vertices = head_like(40, rings=20)
     badges = own(draw, vertices)
     assert {b.question for b in badges} > {"outlines against supersampling", "hand-written against automatic"}
     assert failed(badges) == set()
@@ -194,7 +198,7 @@ def test_a_detached_tensor_in_the_detector(chain: Pipeline, monkeypatch: pytest.
 
 @pytest.mark.parametrize("fault", ["no outlines", "their derivative"])
 def test_the_edge_term_removed(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    draw, vertices = head_like(48, rings=24)
+    draw, vertices = head_like(40, rings=20)
     if fault == "no outlines":
         draw.outlines = False
     else:  # the picture is the same
@@ -292,3 +296,17 @@ def test_a_nan_never_passes_and_is_the_worst() -> None:
     offender = worst_offender(badges)
     assert offender is not None and offender.layer == "b"
     assert worst_offender(badges[2:]) is badges[2]
+
+
+def test_the_default_chain_can_be_trusted_at_a_lively_face() -> None:
+    here = default_scene(Rig.load())
+    chain = Pipeline([*here.layers[:2], FaceMesh.load(smoothing=0.3)])  # the render is in float64 already
+    told: list[str] = []
+    badges = trust_badges(chain, here.x, ["jawOpen", "browInnerUp", "headRotationY"], told.append)
+    assert failed(list(badges)) == set()
+    assert [badge.layer for badge in badges] == ["deform"] * 3 + ["render"] * 4 + ["detect"] * 3 + [
+        "chain"
+    ] * 3
+    assert "checking render: outlines against supersampling" in told
+    notes = {(badge.layer, badge.question): badge.note for badge in badges}
+    assert "smooths it on purpose (0.3)" in notes["detect", "against differences"]
