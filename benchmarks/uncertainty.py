@@ -16,7 +16,7 @@ import argparse
 import json
 import multiprocessing
 import platform
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 from statistics import mean
@@ -256,7 +256,7 @@ def main() -> None:
     rows.sort(key=lambda row: row["render"])
     fitted = [row for row in rows if "failed" not in row]
     document = {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": f"{platform.machine()}, {platform.python_version()}, torch {torch.__version__}",
         "settings": list(settings),
         "errors": arguments.errors,

@@ -19,20 +19,22 @@ _DEPTH = 40.0  # nats below its largest value where a density is as good as zero
 
 
 def moments(
-    precision: Tensor, pull: Tensor, low: Tensor, high: Tensor, sweeps: int = 100, tolerance: float = 1e-6
+    precision: Tensor, pull: Tensor, low: Tensor, high: Tensor, sweeps: int = 100, tolerance: float = 1e-5
 ) -> tuple[Tensor, Tensor]:
     """Mean `(K,)` and covariance `(K, K)` of p, float64.
 
     Args:
-        precision: `(K, K)` H, symmetric positive definite.
+        precision: `(K, K)` H, symmetric, positive definite but for coordinates with two sides.
         pull: `(K,)` b.
         low, high: `(K,)` with low < high; ±inf where there is no side.
         sweeps: updates of all factors at most.
-        tolerance: stop when no mean moves by more than this part of its standard deviation.
+        tolerance: stop when no mean moves by more than this part of its standard deviation, and no variance
+            by more than this part of itself.
     """
-    factor_precision, factor_pull = torch.zeros_like(pull), torch.zeros_like(pull)
     cut = low.isfinite() | high.isfinite()
-    mean, covariance = _gaussian(precision, pull)
+    factor_precision = (high - low).square().reciprocal()  # wider than any cut leaves it, but never flat
+    factor_pull = factor_precision * torch.where(factor_precision > 0, (low + high) / 2, 0)
+    mean, covariance = _gaussian(precision + factor_precision.diag(), pull + factor_pull)
     for _ in range(sweeps):
         variance = covariance.diagonal()
         cavity_precision = (1 / variance - factor_precision).clamp(min=0)
@@ -43,11 +45,12 @@ def moments(
         # half-way: all at once and all the way would overshoot where controls are correlated
         factor_precision = torch.where(cut, (factor_precision + wanted_precision) / 2, 0)
         factor_pull = torch.where(cut, (factor_pull + wanted_pull) / 2, 0)
-        before, (mean, covariance) = (
-            mean,
-            _gaussian(precision + factor_precision.diag(), pull + factor_pull),
+        before, (mean, covariance) = mean, _gaussian(precision + factor_precision.diag(), pull + factor_pull)
+        now = covariance.diagonal()
+        still = ((mean - before).abs() <= tolerance * now.sqrt()) & (
+            (now - variance).abs() <= tolerance * now
         )
-        if bool(((mean - before).abs() <= tolerance * covariance.diagonal().sqrt()).all()):
+        if bool(still.all()):
             break
     return mean, covariance
 

@@ -86,7 +86,9 @@ def test_recipes_are_slider_moves_that_no_landmark_shows(scene: Scene, found: Ob
 def test_what_is_not_seen_comes_first_and_says_so(found: Observability) -> None:
     name, why = found.least_determined[0]
     assert name == "tongueOut" and found.unobservable == ("tongueOut",)
-    assert why == "tongueOut cannot be seen here: its full range moves no landmark by more than 0.1 px"
+    assert (
+        why == "tongueOut cannot be seen here: its full range moves no landmark's place by more than 0.1 px"
+    )
     left = (found.sd / found.prior_sd).tolist()
     worst = [left[found.names.index(name)] for name, _ in found.least_determined]
     assert len(worst) == 3 and min(worst) >= sorted(left)[-4]

@@ -65,3 +65,9 @@ def test_a_hundred_correlated_coordinates_stay_inside_their_box() -> None:
     assert ((mean > 0) & (mean < 1)).all()
     assert (covariance.diagonal().sqrt() < 0.5).all()
     assert torch.linalg.eigvalsh(covariance).min() > 0
+
+
+def test_a_coordinate_of_which_nothing_is_said_is_uniform_in_its_box() -> None:
+    mean, covariance = moments(torch.zeros(1, 1).double(), vector(0.0), vector(-1.0), vector(3.0))
+    assert float(mean) == pytest.approx(1.0, abs=1e-6)
+    assert float(covariance) == pytest.approx(16 / 12, rel=1e-4)

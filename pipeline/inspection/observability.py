@@ -126,7 +126,7 @@ def _reason(facts: Facts, k: int) -> str:
     name, px = control.name, float(facts.range_px[k])
     if px < uncertainty.VISIBLE_PX:
         least = figure(max(px, 0.1), 1)
-        return f"{name} cannot be seen here: its full range moves no landmark by more than {least} px"
+        return f"{name} cannot be seen here: its full range moves no landmark's place by more than {least} px"
     if control.group != "pose" and float(sliders.high[k]) <= NEAR_END:
         return f"{name} is at the end of its range: the photo says only that it is large"
     signal = sliders.whitened[:, k].norm() / sliders.span[k] * facts.prior_sd[k]
@@ -165,9 +165,9 @@ def _sentences(facts: Facts, pairs: list[TradeOff]) -> list[str]:
         f"and tells next to nothing of {untold}."
     ]
     for pair in pairs[:3]:
-        how = "one can grow while the other shrinks" if pair.correlation < 0 else "both can grow together"
+        other = "low" if pair.correlation < 0 else "high"
         found.append(
-            f"{pair.first} and {pair.second} trade off (correlation of their errors "
-            f"{pair.correlation:.2f}): {how}, and the landmarks stay almost where they are."
+            f"{pair.first} and {pair.second} trade off (correlation of their errors {pair.correlation:.2f}): "
+            f"if one is too high, the other is probably too {other}."
         )
     return found
