@@ -104,6 +104,19 @@ def test_one_layer_alone_writes_its_own_jacobian(jacobian: Command, fit: Path, t
     assert BytesIO(Path("one/detect.png").read_bytes()).getbuffer().nbytes > 1000  # of the earlier run: kept
 
 
+def test_all_of_the_picture_by_all_vertices_is_sparse(jacobian: Command, fit: Path) -> None:
+    code, stdout, _ = jacobian(fit, "--layer", "render", "--columns", "*", "--json", "--out", "sparse")
+    assert code == 0
+    told = json.loads(stdout)
+    with np.load("sparse/jacobian.npz") as file:
+        row, column, values = (file[f"render.{name}"] for name in ("row", "column", "values"))
+    assert told["shape"] == [256 * 256 * 3, 5307 * 3] and told["nonzeros"] == len(values)
+    assert len(values) < 0.005 * 256 * 256 * 3 * 5307 * 3
+    # Everything 1 mm to the right: what leaves a pixel enters its neighbour.
+    moved = np.bincount(row, values * (column % 3 == 0), minlength=256 * 256 * 3) / 1000
+    assert abs(moved).max() > 0.05 and abs(moved.sum()) < 0.02 * abs(moved).sum()
+
+
 def test_what_cannot_be_inspected_is_said_before_anything_is_done(
     jacobian: Command, fit: Path, tmp_path: Path
 ) -> None:

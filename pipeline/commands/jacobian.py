@@ -174,8 +174,11 @@ def _inspected(
 def _one_layer(
     scene: Scene, layer: str, rows: list[str], columns: list[str], at: str
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
-    from pipeline.inspection.files import layer_files
-    from pipeline.inspection.layers import layer_document, layer_jacobian
+    from pipeline.inspection.files import layer_files, npz
+    from pipeline.inspection.layers import layer_document, layer_jacobian, whole_picture
 
+    if layer == "render" and columns == ["*"]:
+        arrays, told = whole_picture(scene)
+        return told | {"at": at}, {"jacobian.npz": npz(arrays)}
     found = layer_jacobian(scene, layer, rows, columns)
     return layer_document(found, layer, scene.title, at), layer_files(found, layer, scene)

@@ -51,7 +51,7 @@ def inspection_files(
     }
     return {
         "report.html": write_report(findings, animations, cards).encode(),
-        "jacobian.npz": _archive(jacobians),
+        "jacobian.npz": npz(arrays(jacobians)),
         **{f"weakest-{i + 1}.gif": animation for i, animation in animations.items()},
         **{f"cards/{card_name(name)}.png": card for name, card in cards.items()},
     }
@@ -59,7 +59,7 @@ def inspection_files(
 
 def layer_files(found: Jacobian, layer: str, scene: Scene) -> dict[str, bytes]:
     """By name: jacobian.npz with one layer's Jacobian, and a picture of it where it is one of pixels."""
-    files = {"jacobian.npz": _archive({layer: found})}
+    files = {"jacobian.npz": npz(arrays({layer: found}))}
     shown = pictures(found, layer, scene.view().picture)
     return files | ({f"{layer}.png": png(sheet(shown))} if shown else {})
 
@@ -72,7 +72,8 @@ def drawn(scene: Scene, values: dict[str, float]) -> Tensor:
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _archive(jacobians: dict[str, Jacobian]) -> bytes:
+def npz(contents: dict[str, np.ndarray]) -> bytes:
+    """Arrays by name, as a file."""
     file = BytesIO()
-    np.savez_compressed(file, **arrays(jacobians))  # type: ignore[arg-type]  # numpy takes names for options
+    np.savez_compressed(file, **contents)  # type: ignore[arg-type]  # numpy takes names for options
     return file.getvalue()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from pipeline.derivatives.automatic import jacobian
 from pipeline.derivatives.axes import Axis, Choice, input_axes, output_axes
 from pipeline.derivatives.jacobian import Jacobian
+from pipeline.derivatives.sparse_picture import picture_jacobian
 from pipeline.errors import ChainRigError
 from pipeline.inspection.face_regions import landmarks_of
 from pipeline.inspection.scene import Scene
@@ -58,6 +60,37 @@ def layer_jacobian(
             f"This part of the Jacobian of {name} has {size:,} entries: choose fewer --rows or --columns."
         )
     return jacobian(layer, x, rows=kept_rows, columns=kept_columns)
+
+
+def whole_picture(scene: Scene) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All of ∂X3/∂X2, sparse: the arrays of jacobian.npz, and what to tell of them.
+
+    Raises:
+        ChainRigError: the scene is ray traced.
+    """
+    deform, renderer = list(scene.chain)[:2]
+    with torch.no_grad():
+        vertices = deform(scene.x.float())
+    matrix = picture_jacobian(renderer, vertices)  # type: ignore[arg-type]  # it asks for itself
+    (row, column), values = matrix.indices().int().numpy(), matrix.values().numpy()
+    arrays = {
+        "render.row": row,
+        "render.column": column,
+        "render.values": values,
+        "render.shape": np.array(matrix.shape),
+        "render.row_axes": np.array(["row", "column", "rgb"]),
+        "render.column_axes": np.array(["vertex", "xyz"]),
+    }
+    share = len(values) / matrix.numel()
+    told = {
+        "schema": "chainrig.layer_jacobian/1",
+        "title": scene.title,
+        "layer": "render",
+        "shape": list(matrix.shape),
+        "nonzeros": len(values),
+        "in_short": [f"render: {len(values):,} of {matrix.numel():,} entries are not zero ({share:.2%})."],
+    }
+    return arrays, told
 
 
 def known_vertices(scene: Scene) -> list[int]:
