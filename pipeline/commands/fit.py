@@ -155,7 +155,8 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
     for name, value in strongest:
         bar = "█" * round(20 * min(1.0, abs(value)))
         seen = bar if name not in result.unobservable else "not seen"
-        table.add_row(name, f"{value:.2f}", f"{result.uncertainty[name]:.2f}", seen)
+        sd = f"{result.uncertainty[name]:.2f}" if name in result.uncertainty else ""
+        table.add_row(name, f"{value:.2f}", sd, seen)
     screen.print(table)
     if result.unobservable:
         screen.print(f"This photo cannot show {_enumerate(result.unobservable)}.", highlight=False)
