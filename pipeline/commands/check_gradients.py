@@ -105,20 +105,21 @@ def _subject(name: str, scene: Any) -> Subject:
 
 
 def _table(badges: list[Badge]) -> Any:
+    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table()
+    table = Table(box=SIMPLE)
     for title in ("layer", "question", "error", "limit", "", "note"):
-        table.add_column(title, justify="right" if title in ("error", "limit") else "left")
+        number = title in ("error", "limit")
+        table.add_column(title, justify="right" if number else "left", no_wrap=title != "note")
     before = None
     for badge in badges:
-        if before not in (None, badge.layer):
-            table.add_section()
         mark = "[green]right[/]" if badge.passed else "[red]wrong[/]"
-        note = "; ".join(part for part in (badge.worst and f"worst: {badge.worst}", badge.note) if part)
+        at = "" if badge.passed or not badge.worst else f"at {badge.worst}"
+        note = "; ".join(part for part in (at, badge.note) if part)
         table.add_row(
-            badge.layer if badge.layer != before else "",
+            escape(badge.layer) if badge.layer != before else "",
             badge.question,
             f"{badge.value:.1e}",
             f"{badge.limit:.0e}",
