@@ -25,6 +25,9 @@ from pipeline.render.material import Material
 from pipeline.solve.priors import Prior
 from pipeline.target.photo import Photo, read_photo
 
+# Width of the detector's smooth rectifier in its derivative. A fit takes a larger one, with which directions
+# over a useful step are as good, and lengths half of what they are; here lengths count.
+SMOOTHING = 0.03
 PLAIN = PhotoCamera(4000.0, (500.0, 500.0), 1000, 1000)  # a metre away, a face is a view of 1000 pixels
 
 
@@ -35,7 +38,7 @@ class Scene:
     Attributes:
         title: what is inspected: the photo's file name, else that of the controls.
         rig: whose controls X1 are.
-        chain: detect ∘ render ∘ deform, float32; its detector has the smoothed derivative that fits use.
+        chain: detect ∘ render ∘ deform, float32.
         stand_in: embed ∘ deform, float64.
         x: `(K,)` float64 controls at which everything is inspected.
         objective: residuals against the photo's landmarks; without a photo, against the render's own, so that
@@ -105,7 +108,7 @@ def read_scene(
 
     texture = HeadTexture.load()
     material = Material(HeadTexture(texture.weights, texture.detail, read.colours)())
-    detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
+    detector = FaceMesh.load(smoothing=SMOOTHING)
     settings = config.render
     chain = build_chain(
         rig,
