@@ -19,8 +19,8 @@ Rng = np.random.Generator
 INPUT = 128  # pixels of a side that the network sees
 
 # Each of the 68 points is a point of the mesh's 478, or the mean of two.
-_PLACES = [match.points for match in shipped("ibug68", "mediapipe478") if match is not None]
-_FIRST, _LAST = [places[0] for places in _PLACES], [places[-1] for places in _PLACES]
+PLACES = [match.points for match in shipped("ibug68", "mediapipe478") if match is not None]
+_FIRST, _LAST = [places[0] for places in PLACES], [places[-1] for places in PLACES]
 
 
 class Sample(NamedTuple):

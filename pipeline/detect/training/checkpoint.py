@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.errors import ChainRigError
@@ -25,8 +25,9 @@ def write(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(whole, draft, {"about": json.dumps(about)})
-        with draft.open("rb") as file:
+        with draft.open("wb") as file:
+            file.write(save(whole, {"about": json.dumps(about)}))
+            file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as refused:

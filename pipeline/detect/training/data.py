@@ -6,9 +6,8 @@ seed and the step alone: a run that was killed goes on with the pictures that it
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.detect.training import rendered
+from pipeline.detect.training import rendered, workers
 from pipeline.detect.training.augmentation import USUAL, Augmentation, Sample, of_render
 from pipeline.detect.training.synthesis import AROUND, SIZE
 
@@ -84,17 +83,17 @@ def batch(source: Source, seed: int, step: int, size: int) -> Batch:
     return Batch(planes, torch.from_numpy(points), torch.from_numpy(weights))
 
 
-def batches(source: Source, seed: int, steps: Iterable[int], size: int, workers: int = 0) -> Iterator[Batch]:
-    """The batches of some steps, in order, made ahead by worker processes if there are any."""
-    if workers == 0:
+def batches(source: Source, seed: int, steps: Iterable[int], size: int, count: int = 0) -> Iterator[Batch]:
+    """The batches of some steps, in order, made ahead by `count` processes if there are any."""
+    if count == 0:
         yield from (batch(source, seed, step, size) for step in steps)
         return
     waiting: deque[Future[Numbers]] = deque()
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with workers.pool(count) as pool:
         try:
             for step in steps:
                 waiting.append(pool.submit(_numbers, source, seed, step, size))
-                if len(waiting) > 3 * workers:
+                if len(waiting) > 3 * count:
                     yield _tensors(waiting.popleft())
             while waiting:
                 yield _tensors(waiting.popleft())

@@ -53,7 +53,7 @@ class Recipe:
     dropout: float = 0.1
     widths: tuple[int, ...] = WIDTHS
     every: int = 100
-    validation: int = 8
+    validation: int = 12
     seed: int = 0
 
 
@@ -104,7 +104,7 @@ class Run:
                 network.load_state_dict(_under(name, tensors))
             for i, parameter in enumerate(run.network.parameters()):
                 run.optimizer.state[parameter] = {
-                    key: tensor.clone(memory_format=torch.preserve_format)
+                    key: _laid_out_like(parameter, tensor)
                     for key, tensor in _under(f"optimizer.{i}", tensors).items()
                 }
         except RuntimeError:
@@ -236,3 +236,8 @@ def write_curve(path: Path, rows: list[dict[str, float]]) -> None:
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = prefix + "."
     return {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
+
+
+def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The same values in the parameter's order in memory, through which AdamW's fused step walks both."""
+    return torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor.clone()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.deform.rig import Rig
 from pipeline.detect.region import Region
-from pipeline.detect.training.augmentation import USUAL, Augmentation, Sample, of_photo
+from pipeline.detect.training.augmentation import PLACES, USUAL, Augmentation, Sample, of_photo
 from pipeline.detect.training.network import POINTS
 from pipeline.detect.training.synthesis import AROUND, SIZE
 from pipeline.errors import ChainRigError
@@ -20,7 +20,7 @@ from pipeline.target.labels.labels import Labels
 from pipeline.target.labels.read import read_all_labels
 from pipeline.target.matches import matches, shipped
 from pipeline.target.photo import read_photo
-from pipeline.target.schemes import IBUG68, MEDIAPIPE478, SCHEMES
+from pipeline.target.schemes import IBUG68, SCHEMES
 
 LABEL_SUFFIXES = (".pts", ".json", ".ljson", ".csv")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -163,8 +163,7 @@ def _mean_face() -> tuple[Tensor, Region]:
     assert rig.landmark_triangle is not None and rig.landmark_barycentric is not None
     corners = rig.rest[rig.triangles[rig.landmark_triangle]]
     mesh = (rig.landmark_barycentric[..., None] * corners).sum(1)[:, :2] * torch.tensor([1.0, -1.0])
-    places = [match.points for match in shipped(IBUG68.name, MEDIAPIPE478.name) if match is not None]
-    return torch.stack([mesh[list(place)].mean(0) for place in places]), Region.around(mesh)
+    return torch.stack([mesh[list(place)].mean(0) for place in PLACES]), Region.around(mesh)
 
 
 def _places(labels: Labels) -> Iterable[tuple[int, tuple[int, ...]]]:

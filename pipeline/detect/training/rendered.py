@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.detect.training.synthesis import Studio
+from pipeline.detect.training.workers import pool
 from pipeline.errors import ChainRigError
 
 _studio: Studio | None = None  # of a worker
@@ -30,8 +29,8 @@ def render_groups(folder: Path, seed: int, numbers: Iterable[int], workers: int 
     if workers == 1:
         yield from map(task, missing)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(task, missing)
+    with pool(workers) as several:
+        yield from several.map(task, missing)
 
 
 def read_shot(folder: Path, seed: int, number: int, shot: int) -> tuple[Tensor, Tensor]:
@@ -62,6 +61,6 @@ def _render(folder: Path, seed: int, number: int) -> int:
     group = _studio.photograph(np.random.default_rng((seed, number)))
     path = group_path(folder, seed, number)
     draft = path.with_suffix(f".{os.getpid()}.part")
-    save_file(group._asdict(), draft)
+    draft.write_bytes(save(group._asdict()))
     os.replace(draft, path)
     return number
