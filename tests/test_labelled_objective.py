@@ -154,6 +154,8 @@ def test_the_report_says_what_was_read(stand_in: Pipeline, smile: Tensor) -> Non
 
 def test_trust_is_a_choice(stand_in: Pipeline, smile: Tensor) -> None:
     labels = labels_of(stand_in(smile), IBUG68)
+    assert read_through(labels, "mediapipe478").weights[[0, 1, 11]].tolist() == [0.5, 0.5, 0.5]  # chin, brows
+    assert read_through(labels, "ibug68").weights.unique().tolist() == [1]
     reading = read_through(labels, "mediapipe478", trust={"exact": 1, "near": 0.25, "outline": 0.1})
     assert len(reading.index) == 68
     assert reading.weights[[0, 8, 17, 36]].tolist() == [0.1, 0.25, 0.25, 1]

@@ -4,9 +4,8 @@
 
 What two schemes call a jaw is not the same thing: iBUG's and WFLW's points slide along the outline that the
 photo shows, wherever on the head that is; the mesh's are fixed points of the skin. Elsewhere they name the
-same features,
-and differ in how they divide the curves between corners: there the nearest of the mesh's points are taken, or
-the mean of the two next to the place.
+same features, and differ in how they divide the curves between corners: there the nearest of the mesh's
+points are taken, or the mean of the two next to the place.
 """
 
 from functools import cache
@@ -16,9 +15,6 @@ from pipeline.detect.embedding import IBUG68 as MESH_OF_IBUG
 from pipeline.target.schemes import AGREEMENTS, IBUG68, MEDIAPIPE478, WFLW98, Agreement, Match, Scheme, scheme
 
 Matches = tuple[Match | None, ...]
-
-OUTLINE_REASON = "the outline of a face in a photo is no fixed place on its skin"
-MISSING_REASON = "no scheme at hand has a counterpart"
 
 _CHIN, _NOSE_BASE = 8, 33
 _EYE_CORNERS, _MOUTH = (36, 39, 42, 45), (48, 51, 54, 57, 60, 62, 64, 66)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pipeline.errors import ChainRigError
 from pipeline.target.labels.labels import Labels
-from pipeline.target.matches import MISSING_REASON, OUTLINE_REASON, matches
+from pipeline.target.matches import matches
 from pipeline.target.schemes import MEDIAPIPE478, Agreement, Match, Scheme, scheme
 
 TRUST: Mapping[Agreement, float] = {"exact": 1.0, "near": 0.5, "outline": 0.0}  # factors of the weights
@@ -87,8 +87,7 @@ class Reading:
             return
         raise ChainRigError(
             f"{path} has labels that lie {own:.1f} eye distances from the face that was "
-            "found: they "
-            "belong to another size of the photo, to another face, or to another scheme."
+            "found: they belong to another size of the photo, to another face, or to another scheme."
         )
 
     def report(self) -> str:
@@ -138,12 +137,11 @@ def read_through(
         elif on_rig is not None and trust[on_rig.agreement] > 0:
             rows.append((i, None, on_rig, on_rig.agreement))
         else:
-            left_out.setdefault(MISSING_REASON if on_rig is None else OUTLINE_REASON, []).append(i)
+            left_out.setdefault(_reason(on_rig), []).append(i)
     if len(rows) < LEAST:
         raise ChainRigError(
             f"{labels.path} labels only {len(rows)} points that can be used: label {LEAST} or more that are "
-            "not on "
-            "the outline of the face."
+            "not on the outline of the face."
         )
     index = torch.tensor([i for i, *_ in rows])
     factors = torch.tensor([trust[agreement] for *_, agreement in rows], dtype=torch.float64)
@@ -160,6 +158,14 @@ def read_through(
         rig=rig,
         left_out={reason: tuple(points) for reason, points in left_out.items()},
     )
+
+
+def _reason(on_rig: Match | None) -> str:
+    if on_rig is None:
+        return "the rig has no counterpart"
+    if on_rig.agreement == "outline":
+        return "the outline of a face in a photo is no fixed place on its skin"
+    return "points that are only near are not trusted"
 
 
 def converted(landmarks: Tensor, source: str, target: str) -> Tensor:

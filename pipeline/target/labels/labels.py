@@ -12,8 +12,7 @@ from pipeline.errors import ChainRigError
 from pipeline.target.scheme_file import find_scheme
 from pipeline.target.schemes import MEDIAPIPE478, SCHEMES, Scheme
 
-# Where a file's (0, 0) is: the corner of the photo's top-left pixel, or its centre; one: that centre is (1,
-# 1).
+# Where a file's (0, 0) is: the corner of the photo's top-left pixel, or its centre; one: that is (1, 1).
 Origin = Literal["corner", "centre", "one"]
 SHIFT: dict[str, float] = {"corner": 0.0, "centre": 0.5, "one": -0.5}
 BEYOND = 0.5  # of the photo's longer side: how far outside of it a cut-off chin may be labelled
@@ -69,8 +68,7 @@ class Labels:
             x, y = middle.tolist()
             raise ChainRigError(
                 f"{self.path} has its labels around ({x:.0f}, {y:.0f}), where no face was found in this "
-                "photo: give "
-                "the photo that was labelled, or correct their origin and size."
+                "photo: give the photo that was labelled, or correct their origin and size."
             )
         distance = ((boxes[:, :2] + boxes[:, 2:]) / 2 - middle).norm(dim=-1)
         return int(distance.masked_fill(~inside, torch.inf).argmin())
@@ -90,8 +88,7 @@ class Labels:
             there, tall = self.image_size
             raise ChainRigError(
                 f"{self.path} labels a photo of {there} × {tall} pixels, but this one has {width} × "
-                f"{height}: "
-                "give the photo that was labelled."
+                f"{height}: give the photo that was labelled."
             )
         points = self.points[self.labelled]
         far = BEYOND * max(width, height)
@@ -101,8 +98,7 @@ class Labels:
             x, y = points[outside.any(-1)][0].tolist() if bool(outside.any()) else middle.tolist()
             raise ChainRigError(
                 f"{self.path} has labels around ({x:.0f}, {y:.0f}), outside of this photo of {width} × "
-                f"{height} "
-                "pixels: they belong to another photo, or to another size of it."
+                f"{height} pixels: they belong to another photo, or to another size of it."
             )
 
 
@@ -201,8 +197,7 @@ def _scheme(path: Path, face: Marks, asked: str | None) -> Scheme:
     known = ", ".join(f"{len(scheme)} ({name})" for name, scheme in SCHEMES.items())
     raise ChainRigError(
         f"{path} has {count} points, which is no scheme that is known: those have {known}; for points of "
-        "your own "
-        "write a scheme file (docs/landmarks.md)."
+        "your own write a scheme file (docs/landmarks.md)."
     )
 
 
@@ -210,8 +205,7 @@ def _require_count(path: Path, count: int, scheme: Scheme) -> None:
     if count != len(scheme) and not (scheme is MEDIAPIPE478 and count == WITHOUT_IRISES):
         raise ChainRigError(
             f"{path} has {count} points where {scheme.name} has {len(scheme)}: for some of them, give names "
-            "or numbers "
-            "in JSON or CSV."
+            "or numbers in JSON or CSV."
         )
 
 

@@ -7,8 +7,8 @@
     …
     }
 
-Coordinates are MATLAB's: the *centre* of the photo's first pixel is (1, 1). The format was published with
-XM2VTS and the 300-W challenge; menpo's `pts_importer` counts the same way.
+Coordinates are MATLAB's: the *centre* of the photo's first pixel is (1, 1). menpo's `pts_importer` counts the
+same way. Nothing in the format says so, and some tools write numbers that begin with 0: for those, `origin=`.
 """
 
 import math
@@ -60,8 +60,7 @@ def write(labels: Labels) -> str:
     if missing:
         raise ChainRigError(
             f"A .pts file holds every point of its scheme, but {len(missing)} are not labelled, {missing[0]} "
-            "among "
-            "them: write JSON or CSV."
+            "among them: write JSON or CSV."
         )
     points = (labels.points - SHIFT["one"]).tolist()
     lines = [f"{x:.10g} {y:.10g}" for x, y in points if math.isfinite(x)]
