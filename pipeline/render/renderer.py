@@ -1,5 +1,7 @@
 """Layer 2: vertices X2 → pixels X3."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -175,6 +177,9 @@ class Renderer(Layer):
         texels = uv * uv.new_tensor([texture.shape[1], texture.shape[0]])
         on_screen = _double_area(screen, triangles).clamp(min=1e-6)
         return level_of_detail(_double_area(texels, uv_triangles) / on_screen)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cached": {}}  # a copy makes its own: these may be of a transform's tensors
 
     def _mipmaps(self, name: str, texture: Tensor) -> Mipmaps:
         """Built anew only where the texture is another, or was changed: its halvings cost more than a
