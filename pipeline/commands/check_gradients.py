@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.commands.arguments import require_choice
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -38,12 +39,12 @@ def check_gradients(
     json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Ask every layer whether its derivatives are right. Exits with 1 if one is not, and names it."""
-    _require_choice("--renderer", renderer, "scanline", "raytrace")
-    _require_choice("--rasterizer", rasterizer, "auto", "cpu", "triton", "pytorch3d", "nvdiffrast")
+    require_choice("--renderer", renderer, "scanline", "raytrace")
+    require_choice("--rasterizer", rasterizer, "auto", "cpu", "triton", "pytorch3d", "nvdiffrast")
     wanted = list(dict.fromkeys(layer or LAYERS))
     for name in wanted:
         if ":" not in name:
-            _require_choice("--layer", name, *LAYERS, "module:Class")
+            require_choice("--layer", name, *LAYERS, "module:Class")
 
     import torch
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -128,8 +129,3 @@ def _table(badges: list[Badge]) -> Any:
         )
         before = badge.layer
     return table
-
-
-def _require_choice(option: str, choice: str, *choices: str) -> None:
-    if choice not in choices:
-        raise ChainRigError(f"{option} takes {', '.join(choices[:-1])} or {choices[-1]}, not '{choice}'.")

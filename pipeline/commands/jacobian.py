@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands.named_numbers import named_number
+from pipeline.commands.arguments import named_number, require_choice
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -68,7 +68,7 @@ def jacobian(
     """Inspect the derivatives: writes report.html, a card for every control, and jacobian.npz."""
     from pipeline.config import load_config
 
-    _require_layer(layer)
+    require_choice("--layer", layer, "all", "deform", "render", "detect")
     changes = dict(named_number(text) for text in set_ or [])
     is_file = source is not None and source.suffix.lower() == ".json"
     beside = source.with_name("config.yaml") if source is not None and is_file else None
@@ -108,11 +108,6 @@ def jacobian(
             screen.print(sentence, highlight=False)
         for path in dict.fromkeys(path if path.parent == folder else path.parent for path in paths):
             print(path)
-
-
-def _require_layer(layer: str) -> None:
-    if layer not in ("all", "deform", "render", "detect"):
-        raise ChainRigError(f"--layer takes all, deform, render or detect, not '{layer}'.")
 
 
 def _folder(source: Path | None, is_file: bool) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.commands.named_numbers import named_number
+from pipeline.commands.arguments import named_number, require_choice
 from pipeline.errors import ChainRigError
 
 
@@ -61,10 +61,10 @@ def render(
 ) -> None:
     """Draw the rig: as its controls say, from all sides, control by control, or step by step."""
     folder, alone = _pictures_place(out, "sheet.png" if sheet else "picture.png", bool(turntable or passes))
-    _require_choice("--frame", frame, "head", "photo")
-    _require_choice("--renderer", renderer, "scanline", "raytrace")
-    _require_choice("--rasterizer", rasterizer, "auto", "cpu", "triton", "pytorch3d", "nvdiffrast")
-    _require_choice("--sheet", sheet or "expression", "expression", "identity")
+    require_choice("--frame", frame, "head", "photo")
+    require_choice("--renderer", renderer, "scanline", "raytrace")
+    require_choice("--rasterizer", rasterizer, "auto", "cpu", "triton", "pytorch3d", "nvdiffrast")
+    require_choice("--sheet", sheet or "expression", "expression", "identity")
     changes = dict(named_number(text) for text in set_ or [])
 
     from pipeline.outputs.folder import require_writable, write_files
@@ -111,8 +111,3 @@ def _pictures_place(out: Path, alone: str, several: bool) -> tuple[Path, str]:
     if several:
         raise ChainRigError(f"--turntable and --passes write several files: name a folder, not {out}.")
     return out.parent, out.name
-
-
-def _require_choice(option: str, choice: str, *choices: str) -> None:
-    if choice not in choices:
-        raise ChainRigError(f"{option} takes {' or '.join(choices)}, not '{choice}'.")

@@ -1,6 +1,12 @@
-"""Controls on the command line: `--set jawOpen=0.5`."""
+"""What several commands take: choices, and controls as `--set jawOpen=0.5`."""
 
 from pipeline.errors import ChainRigError
+
+
+def require_choice(option: str, choice: str, *choices: str) -> None:
+    """Raises ChainRigError where `choice` is none of the choices of an option."""
+    if choice not in choices:
+        raise ChainRigError(f"{option} takes {', '.join(choices[:-1])} or {choices[-1]}, not '{choice}'.")
 
 
 def named_number(text: str) -> tuple[str, float]:
