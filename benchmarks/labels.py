@@ -39,10 +39,8 @@ def fit(fitter: FaceFitter, photo_path: Path, labels_path: Path, chain: bool, si
     detected = fitter.objective(settled, camera)
     iod = labels.outer_eye_distance
     assert iod is not None, f"{labels_path} does not label both outer eye corners"
-    in_view = iod * region.size / float(region.side)
-    target = region.map_to_crop(reading.points.float()).double()
-    problem: Any = LabelledObjective(  # asked what a LandmarkObjective is asked
-        detected.chain, detected.stand_in_chain, reading, target, in_view, sigma_percent=sigma
+    problem: Any = LabelledObjective.of_face(  # asked what a LandmarkObjective is asked
+        detected.chain, detected.stand_in_chain, reading, region, settled.landmarks, sigma
     )
     x = fitter.warm_start(problem, fitter.first_guess(settled, camera))
     if chain:

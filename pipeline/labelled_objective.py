@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.detect.region import LEFT_EYE, RIGHT_EYE, Region
 from pipeline.layer import Pipeline
 from pipeline.solve.adjoint_broyden import Vjp
 from pipeline.target.reading import Reading
@@ -63,6 +64,30 @@ class LabelledObjective:
         self.scale = LabelScale(self.iod, share, self.iod * self.sigma_percent / 100)
         self._factor = (share.sqrt() / self.scale.sigma)[:, None]  # [M, 1]
         self._dtype = next(value.dtype for value in self.chain.buffers() if value.is_floating_point())
+
+    @classmethod
+    def of_face(
+        cls,
+        chain: Pipeline,
+        stand_in_chain: Pipeline,
+        reading: Reading,
+        region: Region,
+        landmarks: Tensor,
+        sigma_percent: float = SIGMA_PERCENT,
+    ) -> "LabelledObjective":
+        """The objective of one face of a photo.
+
+        Args:
+            region: what the view shows of the photo.
+            landmarks: `(478, 2 or 3)` the detector's of the face, in pixels of the photo: they give the
+                outer-eye distance where the labels do not.
+        """
+        iod = reading.labels.outer_eye_distance
+        if iod is None:
+            iod = float((landmarks[LEFT_EYE, :2] - landmarks[RIGHT_EYE, :2]).norm())
+        target = region.map_to_crop(reading.points.to(region.side)).double()
+        in_view = iod * region.size / float(region.side)
+        return cls(chain, stand_in_chain, reading, target, in_view, sigma_percent)
 
     def of_points(self, points: Tensor) -> Tensor:
         """Residuals `(*B, 2M)` float64 of the labelled points `(*B, M, 2)` as the rig has them."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.chain import build_stand_in
 from pipeline.config import Priors
 from pipeline.deform.rig import Rig
+from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
 from pipeline.labelled_objective import LabelledObjective
 from pipeline.layer import Layer, Pipeline
@@ -95,6 +96,17 @@ def test_half_the_mean_square_in_units_of_sigma(stand_in: Pipeline, smile: Tenso
     residual = problem.residual(smile)
     assert float(residual.square().sum()) == pytest.approx((5 / (75 * 0.02)) ** 2)
     assert problem.scale.percent(residual) == pytest.approx(100 * 5 / 75)
+
+
+def test_labels_are_carried_into_the_view(stand_in: Pipeline, smile: Tensor) -> None:
+    region = Region(torch.tensor([300.0, 200.0]), torch.tensor(128.0), torch.tensor(0.3))
+    seen = stand_in(smile)
+    photo = region.map_to_photo(seen.float())
+    for only in (PLACED, PLACED[6:]):  # with and without the eye corners
+        reading = read_through(labels_of(photo.double(), IBUG68, only), "mediapipe478")
+        problem = LabelledObjective.of_face(stand_in, stand_in, reading, region, photo)
+        assert problem.scale.percent(problem.residual(smile)) < 1e-3
+        assert problem.iod == pytest.approx(float((seen[33] - seen[263])[:2].norm()), rel=1e-4)
 
 
 def test_weights_count(stand_in: Pipeline, smile: Tensor) -> None:

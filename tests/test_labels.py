@@ -338,6 +338,14 @@ def test_labels_name_a_scheme_file_beside_them(tmp_path: Path) -> None:
     labels = read_labels(written(tmp_path, "me.json", ours(scheme="two.json", points={"c": [3, 4]})))
     assert labels.scheme.name == "two" and labels.points.tolist() == [[3, 4]]
     assert read_labels(tmp_path / "me.json", scheme=str(tmp_path / "two.json")).scheme == labels.scheme
+    write_labels(tmp_path / "again.csv", labels)
+    assert read_labels(tmp_path / "again.csv").scheme == labels.scheme
+    (tmp_path / "elsewhere").mkdir()
+    write_labels(tmp_path / "elsewhere" / "again.csv", labels)
+    elsewhere = read_labels(tmp_path / "elsewhere" / "again.csv", scheme=str(tmp_path / "two.json"))
+    assert elsewhere.points.tolist() == [[3, 4]]
+    with pytest.raises(ChainRigError, match=r"again\.csv names a scheme"):
+        read_labels(tmp_path / "elsewhere" / "again.csv")
 
 
 def test_the_photo_must_be_the_labelled_one(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ SCHEMA = "chainrig.scheme/1"
 
 
 def find_scheme(name: str, beside: Path | None = None) -> Scheme:
-    """A shipped scheme by its name, or a user's by the path of its file.
+    """A shipped scheme by its name, or a user's by the path of its file, with or without `.json`.
 
     Args:
         beside: the folder from which the path counts, where it is not the working folder.
@@ -30,8 +30,10 @@ def find_scheme(name: str, beside: Path | None = None) -> Scheme:
     """
     if name in SCHEMES:
         return SCHEMES[name]
-    path = (beside or Path()) / name
-    return read_scheme(path) if path.suffix and path.is_file() else scheme(name)
+    for path in ((beside or Path()) / name, (beside or Path()) / f"{name}.json"):
+        if path.is_file():
+            return read_scheme(path)
+    return scheme(name)
 
 
 def read_scheme(path: str | Path) -> Scheme:

@@ -171,18 +171,19 @@ def of_marks(path: Path, face: Marks, scheme: str | None, origin: str | None) ->
 
 
 def _scheme(path: Path, face: Marks, asked: str | None) -> Scheme:
-    if face.scheme is not None:
+    wanted = None if asked is None else find_scheme(asked)
+    if face.scheme is not None and (wanted is None or wanted.name != face.scheme):
         try:
             own = find_scheme(face.scheme, path.parent)
         except ChainRigError as unknown:
             raise ChainRigError(f"{path} names a scheme that cannot be had: {unknown}") from None
-        if asked is not None and find_scheme(asked) != own:
+        if wanted not in (None, own):
             raise ChainRigError(
                 f"{path} says that its scheme is {own.name}, not {asked}: give one of the two up."
             )
         return own
-    if asked is not None:
-        return find_scheme(asked)
+    if wanted is not None:
+        return wanted
     count = len(face.marks)
     if isinstance(face.marks, dict):
         raise ChainRigError(
