@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline import assets
 from pipeline.detect.facemesh import FaceMesh
+from pipeline.target import faces
 from pipeline.target.faces import find_faces, settle
 
 RIGHT_EYE, LEFT_EYE = 33, 263
@@ -63,6 +64,37 @@ def test_a_small_face_in_a_large_photo(picture):
 
 def test_a_face_that_fills_the_photo(picture):
     assert len(find_faces(photo_of(picture.crop((180, 90, 270, 180))))) == 1
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_or_upside_down(picture, mesh, quarters):
+    photo = photo_of(picture)[:400]  # 512 × 400
+    upright = settle(photo, find_faces(photo)[0], mesh)
+    turned = photo.rot90(quarters)
+    (face,) = find_faces(turned)
+    found = settle(turned, face, mesh)
+    middle = torch.tensor([512 / 2, 400 / 2])
+    clockwise = torch.tensor([[0.0, 1], [-1, 0]])  # for rows (x, y), y down: undoes one quarter
+    back = (found.landmarks[:, :2] - (middle.flip(0) if quarters % 2 else middle)) @ (
+        torch.linalg.matrix_power(clockwise, quarters)
+    ) + middle
+    iod = (upright.landmarks[LEFT_EYE] - upright.landmarks[RIGHT_EYE])[:2].norm()
+    assert (back - upright.landmarks[:, :2]).norm(dim=-1).mean() < 0.02 * iod
+    assert (face.box[:2] < found.landmarks[:, :2].mean(0)).all()
+    assert (found.landmarks[:, :2].mean(0) < face.box[2:]).all()
+    right_eye, left_eye = settle(turned, face, mesh).landmarks[[RIGHT_EYE, LEFT_EYE], :2]
+    assert (face.keypoints[0] - right_eye).norm() < (face.keypoints[0] - left_eye).norm()
+
+
+def test_in_a_huge_photo_faces_are_looked_for_in_a_smaller_copy(picture, monkeypatch):
+    photo = torch.full((1300, 1001, 3), 90, dtype=torch.uint8)
+    photo[500:1012, 300:812] = photo_of(picture)
+    (whole,) = find_faces(photo)
+    monkeypatch.setattr(faces, "HUGE", 600_000)  # pixels: averaged over 2 × 2
+    monkeypatch.setattr(faces, "STRIP", 100)
+    (smaller,) = find_faces(photo)
+    assert (whole.box - smaller.box).abs().max() < 5
+    assert (whole.keypoints - smaller.keypoints).abs().max() < 5
 
 
 @pytest.mark.parametrize("size", [(600, 800), (1, 1), (3, 900)])

@@ -90,6 +90,31 @@ def test_a_large_region_is_averaged_and_stays_in_place():
     torch.testing.assert_close(crop[..., 2], torch.full((16, 16), 0.5, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("side", [20.0, 40.0])
+@pytest.mark.parametrize("centre", [(35.0, 25.0), (1.0, 58.0), (500.0, -90.0)])
+def test_bytes_are_the_floats_they_stand_for(centre, side):
+    square = Region(torch.tensor(centre), torch.tensor(side), torch.tensor(0.3), size=16)
+    picture = (photo(60, 80, 3) * 255).byte()
+    assert torch.equal(square.crop(picture), square.crop(picture.float() / 255))
+
+
+def test_only_what_is_seen_is_looked_at():
+    picture = photo(60, 80, 3)
+    square = region()
+    corners = square.map_to_photo(torch.tensor([[0.0, 0], [16, 0], [16, 16], [0, 16]], dtype=torch.float64))
+    (left, top), (right, bottom) = corners.amin(0).int() - 2, corners.amax(0).int() + 2
+    blind = torch.full_like(picture, torch.nan)
+    blind[top:bottom, left:right] = picture[top:bottom, left:right]
+    assert torch.equal(square.crop(blind), square.crop(picture))
+
+
+def test_four_samples_a_pixel_alias_where_they_are_asked_for():
+    board = ((torch.arange(64)[:, None] + torch.arange(64)) % 2).double()[..., None]
+    square = Region(*(torch.tensor(v, dtype=torch.float64) for v in ([32.5, 32.5], 64.0, 0.0)), size=16)
+    assert square.crop(board, averaged=False).unique().numel() == 1  # every fourth square: all of one colour
+    torch.testing.assert_close(square.crop(board), torch.full((16, 16, 1), 0.5, dtype=torch.float64))
+
+
 def test_derivatives_in_the_photo_and_in_the_region():
     square, picture = region(), photo(60, 80, 3)
     inputs = (picture, square.centre, square.side, square.rotation)

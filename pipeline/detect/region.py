@@ -87,42 +87,49 @@ class Region:
         region, in both modes.
 
         Args:
-            photo: (*B, H, W, C), or (H, W, C) shared by the batch.
+            photo: (*B, H, W, C), or (H, W, C) shared by the batch, of which only the part that is seen is
+                looked at; uint8 counts as 0 … 255 of 1, and only that part becomes floats.
             averaged: False reads large regions with four samples a pixel, as MediaPipe does.
 
         Returns:
             (*B, size, size, C)
         """
         shrink = max(1, int(self.side.detach().min() // self.size)) if averaged else 1
+        height, width = (-(-pixels // shrink) for pixels in photo.shape[-3:-1])
+        batch = torch.broadcast_shapes(photo.shape[:-3], self.side.shape)
+
+        dtype = photo.dtype if photo.is_floating_point() else self.side.dtype
+        pixel = torch.arange(self.size, device=photo.device, dtype=dtype) + 0.5
+        v, u = torch.meshgrid(pixel, pixel, indexing="ij")
+        grid = torch.stack([u, v], dim=-1).reshape(-1, 2)  # [size², 2]
+        position = _apply(self.photo_from_crop().to(dtype), grid) / shrink - 0.5  # of pixel centres
+        whole = position.detach().floor()
+        x1, y1 = (position - whole).unsqueeze(-1).unbind(-2)  # [*B, size², 1]: weights of the next
+        columns = [(whole[..., 0].long() + next_one).clamp(0, width - 1) for next_one in (0, 1)]
+        rows = [(whole[..., 1].long() + next_one).clamp(0, height - 1) for next_one in (0, 1)]
+
+        left, top = int(columns[0].min()), int(rows[0].min())
+        right, bottom = int(columns[1].max()) + 1, int(rows[1].max()) + 1
+        photo = photo[..., top * shrink : bottom * shrink, left * shrink : right * shrink, :]
+        if not photo.is_floating_point():
+            photo = photo.to(dtype) / 255
         if shrink > 1:
             photo = _shrunk(photo, shrink)
         height, width, channels = photo.shape[-3:]
-        batch = torch.broadcast_shapes(photo.shape[:-3], self.side.shape)
-
-        pixel = torch.arange(self.size, device=photo.device, dtype=photo.dtype) + 0.5
-        v, u = torch.meshgrid(pixel, pixel, indexing="ij")
-        grid = torch.stack([u, v], dim=-1).reshape(-1, 2)  # [size², 2]
-        position = _apply(self.photo_from_crop().to(photo.dtype), grid) / shrink - 0.5  # of pixel centres
-        whole = position.detach().floor()
-        x1, y1 = (
-            (position - whole).unsqueeze(-1).unbind(-2)
-        )  # [*B, size², 1]: weights of the next column, row
-        column, row = whole.long().unbind(-1)
 
         pixels = photo.reshape(-1, channels)
         start = torch.zeros((), dtype=torch.long, device=photo.device)
         if photo.ndim > 3:  # where each photo begins in the list of all pixels
-            photo = photo.expand(*batch, height, width, channels)
-            pixels = photo.reshape(-1, channels)
+            pixels = photo.expand(*batch, height, width, channels).reshape(-1, channels)
             start = torch.arange(batch.numel(), device=photo.device).reshape(*batch, 1) * (height * width)
 
         def at(row: Tensor, column: Tensor) -> Tensor:  # [*B, size²] -> [*B, size², C]
-            index = start + row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            index = start + (row - top) * width + (column - left)
             return pixels.index_select(0, index.reshape(-1)).reshape(*index.shape, channels)
 
-        top = (1 - x1) * at(row, column) + x1 * at(row, column + 1)
-        bottom = (1 - x1) * at(row + 1, column) + x1 * at(row + 1, column + 1)
-        return ((1 - y1) * top + y1 * bottom).reshape(*batch, self.size, self.size, channels)
+        above = (1 - x1) * at(rows[0], columns[0]) + x1 * at(rows[0], columns[1])
+        below = (1 - x1) * at(rows[1], columns[0]) + x1 * at(rows[1], columns[1])
+        return ((1 - y1) * above + y1 * below).reshape(*batch, self.size, self.size, channels)
 
 
 def _rotation(angle: Tensor) -> Tensor:

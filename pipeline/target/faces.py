@@ -15,9 +15,12 @@ from pipeline.detect.region import MARGIN, Region
 
 SURE = 0.9  # BlazeFace's score above which FaceMesh is not asked, too
 MIN_PRESENCE = 0.5  # below it, FaceMesh sees no face in what BlazeFace took for one
+NO_DOUBT = 0.99  # FaceMesh's presence; a face on its side can be taken for an upright one with less
 ZOOMS = (1.0, 2.0, 4.0, 8.0)  # of the views
 SMALLEST_VIEW = 300  # pixels: faces that only a smaller view shows are too small to read
 AT_ONCE = 16  # views, for speed: more leave the processor's cache
+HUGE = 25_000_000  # pixels: of larger photos, faces are looked for in a smaller copy
+STRIP = 512  # rows of a huge photo that are averaged at once
 STILL = 2e-3  # of the region's side (and radians): smaller changes of the region don't matter
 
 
@@ -71,9 +74,10 @@ def _networks() -> tuple[BlazeFace, FaceMesh]:
 def find_faces(photo: Tensor) -> list[Face]:
     """The faces of a photo, left to right; an empty list if there is none.
 
-    BlazeFace sees faces wider than about a sixth of its view. It is shown the whole photo and, for smaller
-    faces, overlapping views of half the size. While nothing is found: the photo in a black frame (for a face
-    that fills it), then views of a quarter and an eighth of the size.
+    BlazeFace sees upright faces wider than about a sixth of its view. It is shown the whole photo and, for
+    smaller faces, overlapping views of half the size. While nothing is found: the photo in a black frame (for
+    a face that fills it), then views of a quarter and an eighth of the size. If there still is nothing, or
+    nothing beyond doubt, all of it again with the photo on its side and upside down.
 
     Args:
         photo: (H, W, 3) sRGB, uint8 or float in [0, 1].
@@ -83,14 +87,64 @@ def find_faces(photo: Tensor) -> list[Face]:
     """
     if photo.ndim != 3 or photo.shape[-1] != 3:
         raise ValueError(f"A photo is (H, W, 3), got {tuple(photo.shape)}.")
-    photo = photo / 255 if photo.dtype == torch.uint8 else photo.float()
+    small, shrunk = _smaller(photo)
+    faces, doubtful = _upright_faces(small, SURE)
+    for quarters in (1, 3, 2):  # a photo is rather on its side than upside down
+        if not doubtful:
+            break
+        turned = small.rot90(quarters)
+        there, doubtful = _upright_faces(turned, sure=1.0)
+        if not doubtful:
+            faces = _distinct([_turned_back(face, turned, quarters) for face in there] + faces)
+    faces = [_scaled(face, shrunk) for face in faces]
+    return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
+
+
+def _upright_faces(photo: Tensor, sure: float) -> tuple[list[Face], bool]:
+    """The faces of a photo (H, W, 3) in [0, 1], the surest first, and whether there is doubt about all of them.
+
+    Of a score above `sure` there is none; about others, FaceMesh is asked.
+    """
     zooms = [zoom for zoom in ZOOMS if zoom == 1 or max(photo.shape[:2]) >= zoom * SMALLEST_VIEW]
     for attempt in (zooms[:2], [2 / 3], *([zoom] for zoom in zooms[2:])):
-        faces = _distinct([face for zoom in attempt for face in _look(photo, zoom)])
-        faces = [face for face in faces if face.score > SURE or _presence(photo, face) >= MIN_PRESENCE]
+        seen = [face for zoom in attempt for face in _look(photo, zoom)]
+        seen = _distinct(sorted(seen, key=lambda face: -face.score))
+        presence = [1.0 if face.score > sure else _presence(photo, face) for face in seen]
+        faces = [face for face, there in zip(seen, presence, strict=True) if there >= MIN_PRESENCE]
         if faces:
-            return sorted(faces, key=lambda face: float(face.box[0] + face.box[2]))
-    return []
+            return faces, max(presence) < NO_DOUBT
+    return [], True
+
+
+def _smaller(photo: Tensor) -> tuple[Tensor, int]:
+    """The photo as floats in [0, 1], a huge one averaged over k × k pixels; and k."""
+    if photo.shape[0] * photo.shape[1] <= HUGE:
+        return _floats(photo), 1
+    k = math.ceil(math.sqrt(photo.shape[0] * photo.shape[1] / HUGE))
+    strips = [_floats(strip).permute(2, 0, 1) for strip in photo.split(STRIP * k)]
+    averaged = [F.avg_pool2d(strip, k, ceil_mode=True).permute(1, 2, 0) for strip in strips]
+    return torch.cat(averaged), k
+
+
+def _floats(photo: Tensor) -> Tensor:
+    return photo / 255 if photo.dtype == torch.uint8 else photo.float()
+
+
+def _scaled(face: Face, factor: int) -> Face:
+    return face if factor == 1 else Face(face.box * factor, face.score, face.keypoints * factor)
+
+
+def _turned_back(face: Face, turned: Tensor, quarters: int) -> Face:
+    """A face in a photo that was turned by quarters, counter-clockwise, in the photo as it was."""
+    if quarters == 0:
+        return face
+    height, width = turned.shape[:2]
+    points = torch.cat([face.box.view(2, 2), face.keypoints])
+    for _ in range(quarters):
+        points = torch.stack([height - points[:, 1], points[:, 0]], -1)
+        height, width = width, height
+    box = torch.cat([points[:2].amin(0), points[:2].amax(0)])
+    return Face(box, face.score, points[2:])
 
 
 def _look(photo: Tensor, zoom: float) -> list[Face]:
@@ -133,15 +187,16 @@ def _starts(length: int) -> list[int]:
 
 
 def _presence(photo: Tensor, face: Face) -> float:
-    """FaceMesh's probability that there is a face, in the region that it asks for itself."""
+    """FaceMesh's probability that there is a face: soon, and in the region that it asks for itself."""
     _, mesh = _networks()
-    return settle(photo, face, mesh, rounds=3).presence
+    soon = settle(photo, face, mesh, rounds=3).presence
+    return soon if soon < MIN_PRESENCE else min(soon, settle(photo, face, mesh).presence)
 
 
 def _distinct(faces: list[Face]) -> list[Face]:
-    """The best of every group of boxes that show the same face."""
+    """The first of every group of boxes that show the same face."""
     kept: list[Face] = []
-    for face in sorted(faces, key=lambda face: -face.score):
+    for face in faces:
         if not kept or not bool(same_face(face.box, torch.stack([one.box for one in kept])).any()):
             kept.append(face)
     return kept
@@ -159,7 +214,9 @@ def settle(photo: Tensor, face: Face, detector: FaceMesh, rounds: int = 10) -> S
         rounds: largest number of regions tried after the first.
     """
     weight = detector.landmark_head.weight
-    photo = photo.to(weight) / 255 if photo.dtype == torch.uint8 else photo.to(weight)
+    photo = photo.to(weight.device)
+    if photo.is_floating_point():
+        photo = photo.to(weight.dtype)
     region = face.region().to(weight.dtype, weight.device)
     for attempt in range(rounds + 1):
         found = detector.forward_full(region.crop(photo))
