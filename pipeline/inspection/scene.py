@@ -24,6 +24,7 @@ from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.solve.priors import Prior
 from pipeline.target.photo import Photo, read_photo
+from pipeline.uncertainty import belief
 
 # Width of the detector's smooth rectifier in its derivative. A fit takes a larger one, with which directions
 # over a useful step are as good, and lengths half of what they are; here lengths count.
@@ -135,7 +136,7 @@ def read_scene(
         stand_in=stand_in,
         x=x,
         objective=LandmarkObjective(chain, stand_in, target, config.priors.residual_percent),
-        prior=build_prior(rig, config.priors, config.controls),
+        prior=belief(build_prior(rig, config.priors, config.controls), rig, config.priors),
         crop=None if photo is None else region.crop(photo.srgb),
         has_target=read.photo is not None,
     )
