@@ -2,14 +2,16 @@
 
 import hashlib
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, features
 
 from pipeline.errors import ChainRigError
+from pipeline.target import photo as photo_module
 from pipeline.target.photo import Photo, read_photo
 
 ORIENTATIONS = {  # EXIF value -> how the camera must have stored an upright picture
@@ -121,6 +123,69 @@ def test_cmyk(tmp_path: Path) -> None:
     assert red > 250 and green < 5 and blue < 5
 
 
+@pytest.mark.parametrize("ending", ["webp", "avif", "heic"])
+def test_newer_formats(tmp_path: Path, ending: str) -> None:
+    if ending == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    elif not features.check(ending):
+        pytest.skip(f"this Pillow was built without {ending}")
+    file = tmp_path / f"phone.{ending}"
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 26
+    exif[ExifTags.Base.Orientation] = 6
+    # In HEIC the container turns the pixels, and the EXIF's orientation only tells that it did.
+    stored = picture() if ending == "heic" else picture().transpose(ORIENTATIONS[6])
+    stored.save(file, exif=exif, quality=95)
+    photo = read_photo(file)
+    assert (photo.width, photo.height) == (64, 48)
+    assert photo.focal_35mm == 26 or ending == "avif"  # in which Pillow stores no lens
+    assert np.abs(np.array(corners(photo)) - UPRIGHT).max() < 20
+
+
+def test_heic_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "HEIF"])
+    file = tmp_path / "phone.heic"
+    file.write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heicmiaf" + bytes(100))
+    assert "pip install 'chainrig[photos]'" in refused(file)
+
+
+def test_avif_with_a_pillow_that_lacks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photo_module.features, "check", lambda feature: False)
+    file = tmp_path / "phone.avif"
+    file.write_bytes(b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf" + bytes(100))
+    monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "AVIF"])
+    assert "pip install 'chainrig[photos]'" in refused(file)
+
+
+def swapped_channels() -> bytes:
+    """An RGB profile whose red is sRGB's green and the other way round."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, green = profile.index(b"rXYZ"), profile.index(b"gXYZ")  # in the table of tags
+    profile[red : red + 4], profile[green : green + 4] = b"gXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+def test_colours_of_another_profile_become_srgb(tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    picture().save(file, icc_profile=swapped_channels())
+    red, green, blue, gray = corners(read_photo(file))
+    assert red[1] > 250 > 5 > red[0] and green[0] > 250 > 5 > green[1] and blue[2] > 250
+    assert gray == [128, 128, 128]
+
+
+@pytest.mark.parametrize("kind", ["srgb", "damaged", "of another mode"])
+def test_a_profile_that_says_nothing_leaves_the_pixels(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "photo.png"
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    image.save(file, icc_profile={"srgb": srgb, "damaged": b"not a profile", "of another mode": lab}[kind])
+    assert np.array_equal(read_photo(file).pixels.numpy(), np.asarray(image))
+
+
 def test_48_megapixels_work(tmp_path: Path) -> None:
     file = tmp_path / "phone.png"
     Image.new("RGB", (8000, 6000), (10, 20, 30)).save(file, compress_level=1)
@@ -174,8 +239,10 @@ def test_text_named_jpg(tmp_path: Path) -> None:
     assert "not an image" in refused(file)
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("kind", ["jpg", "png", "heic"])
 def test_truncated_file(tmp_path: Path, kind: str) -> None:
+    if kind == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     file = tmp_path / f"half.{kind}"
     Image.effect_noise((200, 200), 50).save(file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])

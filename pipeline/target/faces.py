@@ -101,9 +101,9 @@ def find_faces(photo: Tensor) -> list[Face]:
 
 
 def _upright_faces(photo: Tensor, sure: float) -> tuple[list[Face], bool]:
-    """The faces of a photo (H, W, 3) in [0, 1], the surest first, and whether there is doubt about all of them.
+    """The faces of a photo (H, W, 3) in [0, 1], the surest first, and whether all are in doubt.
 
-    Of a score above `sure` there is none; about others, FaceMesh is asked.
+    Those of a score above `sure` are not; about others, FaceMesh is asked.
     """
     zooms = [zoom for zoom in ZOOMS if zoom == 1 or max(photo.shape[:2]) >= zoom * SMALLEST_VIEW]
     for attempt in (zooms[:2], [2 / 3], *([zoom] for zoom in zooms[2:])):

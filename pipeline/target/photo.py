@@ -1,6 +1,7 @@
 """Reading a photograph: whatever the file's mode and orientation, upright 8-bit sRGB pixels."""
 
 import hashlib
+import io
 import math
 import warnings
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
 from torch import Tensor
 
 from pipeline.errors import ChainRigError
@@ -17,6 +18,12 @@ from pipeline.errors import ChainRigError
 MAX_PIXELS = 100_000_000
 MIN_SIDE = 32  # px; no detector finds a face in less
 
+ROUNDING = 2  # of 255: how far two makers' sRGB profiles may be apart
+
+_BRANDS = {  # of ISO media files
+    **dict.fromkeys([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"], "HEIF"),
+    **dict.fromkeys([b"avif", b"avis"], "AVIF"),
+}
 _DIAGONAL_35MM = math.hypot(36, 24)  # mm
 
 
@@ -60,14 +67,18 @@ class Photo:
 def read_photo(path: str | Path) -> Photo:
     """Reads JPEG, PNG, WebP, TIFF, BMP and what else Pillow knows; of several frames, the first.
 
-    The EXIF orientation is applied. Gray, palette, CMYK and 16-bit images become 8-bit RGB; transparent
-    pixels are laid on white.
+    HEIC and AVIF need `pip install 'chainrig[photos]'`. The EXIF orientation is applied. Gray, palette, CMYK
+    and 16-bit images become 8-bit RGB, colours of another profile than sRGB (Display P3, Adobe RGB, …) become
+    sRGB's; transparent pixels are laid on white.
 
     Raises:
         ChainRigError: there is no such file, it is no readable image, or it is too small or too large.
     """
     path = Path(path)
     _require_file(path)
+    kind = _kind(path)
+    if kind == "HEIF":
+        _learn_heif()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's on odd EXIF or sizes: what matters is checked here
         try:
@@ -75,19 +86,24 @@ def read_photo(path: str | Path) -> Photo:
                 _require_size(path, *image.size)
                 image.load()
                 focal_35mm = _focal_35mm(image)
-                pixels = np.array(_rgb8(path, ImageOps.exif_transpose(image)))
+                profile = image.info.get("icc_profile")
+                pixels = np.array(_rgb8(path, ImageOps.exif_transpose(image), profile))
         except Image.DecompressionBombError:
             raise _too_large(path) from None
         except UnidentifiedImageError:
+            if kind is not None and not _known(kind):
+                raise ChainRigError(
+                    f"{path} is a HEIC or AVIF photo, which needs another package: "
+                    "run pip install 'chainrig[photos]', or save it as JPEG."
+                ) from None
             raise ChainRigError(
                 f"{path} is not an image that ChainRig can read: give it a JPEG, PNG, WebP, TIFF or BMP file."
             ) from None
         except ChainRigError:
             raise
         except (OSError, SyntaxError, ValueError, EOFError) as broken:  # Pillow's ways to say damaged
-            raise ChainRigError(
-                f"{path} is damaged or incomplete and cannot be decoded ({broken})."
-            ) from None
+            why = " ".join(str(broken).split())
+            raise ChainRigError(f"{path} is damaged or incomplete and cannot be decoded ({why}).") from None
     return Photo(torch.from_numpy(pixels), path, _sha256(path), focal_35mm)
 
 
@@ -117,7 +133,27 @@ def _too_large(path: Path, size: str = "") -> ChainRigError:
     return ChainRigError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels{size}: scale it down first.")
 
 
-def _rgb8(path: Path, image: Image.Image) -> Image.Image:
+def _kind(path: Path) -> str | None:
+    """HEIF or AVIF, from the brand at the beginning of the file."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    return _BRANDS.get(start[8:12]) if start[4:8] == b"ftyp" else None
+
+
+def _learn_heif() -> None:
+    """Teaches Pillow to open HEIF, if pillow-heif is installed."""
+    try:
+        import pillow_heif  # pyright: ignore[reportMissingImports]  # of the extra `photos`
+    except ImportError:
+        return
+    pillow_heif.register_heif_opener()
+
+
+def _known(kind: str) -> bool:
+    return bool(features.check("avif")) if kind == "AVIF" else kind in Image.OPEN
+
+
+def _rgb8(path: Path, image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bit gray; Pillow's own conversion would clip, not scale
         values = np.asarray(image).astype(np.int64)
         image = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
@@ -127,7 +163,30 @@ def _rgb8(path: Path, image: Image.Image) -> Image.Image:
         opaque = image.convert("RGBA")
         image = Image.new("RGBA", opaque.size, "white")
         image.alpha_composite(opaque)
-    return image.convert("RGB")
+    if image.mode not in ("L", "CMYK"):
+        image = image.convert("RGB")
+    return (_as_srgb(image, profile) if profile else image).convert("RGB")
+
+
+def _as_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """An L, RGB or CMYK image with the colours of its ICC profile; as it is if the profile is of no use."""
+    try:
+        change = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            image.mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        )
+    except (ImageCms.PyCMSError, OSError):  # damaged, or for images of another mode
+        return image
+    if image.mode == "RGB":
+        steps = np.linspace(0, 255, 6).round().astype(np.uint8)
+        cube = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(6, 36, 3)
+        changed = np.asarray(ImageCms.applyTransform(Image.fromarray(cube), change))
+        if np.abs(changed.astype(int) - cube).max() <= ROUNDING:
+            return image  # sRGB by another name
+    return ImageCms.applyTransform(image, change) or image
 
 
 def _focal_35mm(image: Image.Image) -> float | None:
