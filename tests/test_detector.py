@@ -54,6 +54,23 @@ def test_blazeface_is_the_original_network(reference):
     assert (boxes - torch.from_numpy(reference["boxes"])).abs().max() < 1e-2  # pixels of 128
 
 
+def test_blazefaces_derivative_is_the_central_difference(reference):
+    finder = BlazeFace.load().double()
+    x = torch.from_numpy(reference["pictures"]).double() / 255
+    x = x + 1e-3 * direction(x, seed=2)  # in plain surfaces several pixels are the largest of a pool
+    d = direction(x)
+    y, along = jvp(finder, (x,), (d,))[:2]
+    h = 1e-8
+    ahead, behind = finder(x + h * d), finder(x - h * d)
+    for slope, one, other in zip(along, ahead, behind, strict=True):
+        difference = (one - other) / (2 * h)
+        assert (slope - difference).norm() < 1e-5 * difference.norm()
+    g = tuple(direction(value, seed=1) for value in y)
+    (back,) = vjp(finder, x)[1](g)
+    inner = sum((a * b).sum() for a, b in zip(g, along, strict=True))
+    assert abs((back * d).sum() - inner) < 1e-9 * abs(inner)
+
+
 def test_a_batch_is_its_singles(crops, mesh):
     together = mesh(crops[:, None])  # leading dimensions (3, 1)
     assert together.shape == (3, 1, 478, 3)
