@@ -191,8 +191,8 @@ def stub_fitter(monkeypatch: pytest.MonkeyPatch, fails: Callable[[float], bool])
             picture = Picture(torch.zeros(8, 8, 4, dtype=torch.uint8), torch.eye(3)[:2])
             return FitResult(
                 photo, face, "rig", "detector", "rasterizer", "solver", {"jawOpen": 0.5}, {}, (0, 0, 0),
-                (0, 0, 1), (0, 0), (0, 0), 1.0, (0, 0), points, points, points[:68], 1.0, 0.5, 1.0, 1.0, 1, 1,
-                0.1, "converged", picture,
+                (0, 0, 1), (0, 0), (0, 0), 1.0, (0, 0), face.region(), points, points, points[:68], 1.0, 0.5,
+                1.0, 1.0, 1, 1, 0.1, "converged", picture,
             )  # fmt: skip
 
     module = types.ModuleType("pipeline.fit")

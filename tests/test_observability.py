@@ -1,5 +1,7 @@
 """What a photo can tell of controls: recipes are real slider moves, reasons say what is the matter."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -8,11 +10,13 @@ from pipeline.chain import build_stand_in
 from pipeline.config import Priors
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
+from pipeline.derivatives.axes import FunctionLayer
 from pipeline.detect.embedding import SCORED
 from pipeline.detect.region import Region
 from pipeline.inspection.findings import Columns, Observability
 from pipeline.inspection.observability import observe
 from pipeline.inspection.scene import Scene
+from pipeline.layer import Pipeline
 from pipeline.objective import LandmarkObjective, build_prior
 from pipeline.render.camera import Camera
 
@@ -86,12 +90,25 @@ def test_recipes_are_slider_moves_that_no_landmark_shows(scene: Scene, found: Ob
 def test_what_is_not_seen_comes_first_and_says_so(found: Observability) -> None:
     name, why = found.least_determined[0]
     assert name == "tongueOut" and found.unobservable == ("tongueOut",)
-    assert (
-        why == "tongueOut cannot be seen here: its full range moves no landmark's place by more than 0.1 px"
-    )
+    assert why == "tongueOut cannot be seen here: its full range moves no landmark by more than 0.1 px"
     left = (found.sd / found.prior_sd).tolist()
     worst = [left[found.names.index(name)] for name, _ in found.least_determined]
     assert len(worst) == 3 and min(worst) >= sorted(left)[-4]
+
+
+def test_what_only_the_chain_shows_is_no_longer_unobservable(scene: Scene, columns: Columns) -> None:
+    """A detector that answers to the tongue once it is out, and not before."""
+    tongue = scene.rig.controls.index("tongueOut")
+
+    def landmarks(x: torch.Tensor) -> torch.Tensor:
+        return scene.stand_in(x) + 4 * x[..., tongue, None, None].square()
+
+    chain = Pipeline([FunctionLayer(landmarks, ("control",), ("landmark", "xyz"))])
+    found = observe(dataclasses.replace(scene, chain=chain), columns)
+    assert found.unobservable == ()
+    assert float(found.full_range_px[NAMES.index("tongueOut")]) == pytest.approx(4 * 2**0.5, rel=0.01)
+    why = dict(found.least_determined)["tongueOut"]
+    assert why.startswith("tongueOut does not show from here: about its value no landmark moves")
 
 
 def test_reasons_name_the_end_of_a_range_and_weak_motion(scene: Scene, columns: Columns) -> None:

@@ -14,6 +14,7 @@ from pipeline.inspection.scene import Scene
 from pipeline.inspection.wording import figure, listed
 
 NEAR_END = 0.02  # of the range
+DOUBTFUL_PX = 2.0  # motions of landmarks below this are asked of the chain itself
 CORRELATED = 0.3  # correlation of errors from which two controls count as a trade-off
 PAIRS = 6  # trade-offs that are named
 HIDDEN = 0.5  # a control counts as imitated if others leave less than this part of its motion
@@ -41,7 +42,7 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
     jacobian[:, place] = of_chain * weight[:, None]
     residual = scene.objective.residual(x) * weight
     known = uncertainty.posterior(jacobian, residual, scene.prior, x)
-    range_px = uncertainty.full_range_px(scene.stand_in, space, x)[place]
+    range_px = _full_range_px(scene, place)
     unseen = uncertainty.unobservable(columns.controls, range_px)
 
     low, high = (end[place] for end in uncertainty.ranges(space, x))
@@ -76,6 +77,24 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
         least_determined=tuple((columns.names[k], _reason(facts, k)) for k in _worst(facts)[:worst]),
         sentences=tuple(_sentences(facts, pairs)),
     )
+
+
+@torch.no_grad()
+def _full_range_px(scene: Scene, place: Tensor) -> Tensor:
+    """`(K,)` how far each control's full range moves the landmark that moves most.
+
+    By the stand-in; where that is little, by the chain: the detector may see what lies off its landmarks'
+    places, as a tongue, and miss what moves them, as the gaze behind a closed lid.
+    """
+    space, x = scene.rig.controls, scene.x
+    range_px = uncertainty.full_range_px(scene.stand_in, space, x)[place]
+    ends = torch.stack(uncertainty.ranges(space, x))
+    for k in (range_px < DOUBTFUL_PX).nonzero().squeeze(-1).tolist():
+        there = x.repeat(2, 1)
+        there[:, place[k]] = ends[:, place[k]]
+        low, high = (scene.chain(one.to(scene.objective.target.dtype))[list(SCORED), :2] for one in there)
+        range_px[k] = (high - low).norm(dim=-1).max()
+    return range_px
 
 
 class Facts(NamedTuple):
@@ -126,7 +145,12 @@ def _reason(facts: Facts, k: int) -> str:
     name, px = control.name, float(facts.range_px[k])
     if px < uncertainty.VISIBLE_PX:
         least = figure(max(px, 0.1), 1)
-        return f"{name} cannot be seen here: its full range moves no landmark's place by more than {least} px"
+        return f"{name} cannot be seen here: its full range moves no landmark by more than {least} px"
+    if sliders.linear_px(torch.eye(len(facts.value)).to(sliders.span)[k]) < uncertainty.VISIBLE_PX:
+        return (
+            f"{name} does not show from here: about its value no landmark moves, although its full range "
+            f"moves one by {figure(px)} px"
+        )
     if control.group != "pose" and float(sliders.high[k]) <= NEAR_END:
         return f"{name} is at the end of its range: the photo says only that it is large"
     signal = sliders.whitened[:, k].norm() / sliders.span[k] * facts.prior_sd[k]
