@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.target.photo import Photo
 
 STRONGEST = 8  # controls in the printed table
-NAMED = 4  # of those that the photo cannot show
+NAMED = 4  # of the expressions that the photo cannot show
 
 
 def fit(
@@ -159,7 +159,7 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
         table.add_row(name, f"{value:.2f}", sd, seen)
     screen.print(table)
     if result.unobservable:
-        screen.print(f"This photo cannot show {_enumerate(result.unobservable)}.", highlight=False)
+        screen.print(f"This photo cannot show {_unseen(result)}.", highlight=False)
     screen.print(
         f"Distance of the landmarks: {result.residual_start:.2f} → {result.residual_final:.2f} % of the "
         f"outer-eye distance ({result.status.replace('_', ' ')} after {result.evaluations} evaluations of "
@@ -170,8 +170,13 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
         print(path)  # not wrapped: paths are there to be copied
 
 
-def _enumerate(names: tuple[str, ...]) -> str:
-    """A few names, and how many more there are."""
-    if len(names) <= NAMED + 1:
-        return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+def _unseen(result: FitResult) -> str:
+    """Expressions by name, as they are what people set; shape controls by number."""
+    expressions = [name for name in result.unobservable if name in result.controls]
+    shapes = len(result.unobservable) - len(expressions)
+    told = expressions[:NAMED]
+    if rest := len(expressions) - len(told):
+        told.append(f"{rest} more")
+    if shapes:
+        told.append(f"{shapes} control{'s' * (shapes > 1)} of the head's shape")
+    return " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
