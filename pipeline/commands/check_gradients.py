@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.checks.scene import Scene
     from pipeline.checks.subject import Subject
 
+WIDE = 120  # columns of a terminal in which notes fit beside the table
 LAYERS = ("deform", "render", "detect", "embed", "objective", "chain")
 
 
@@ -80,6 +81,8 @@ def check_gradients(
         print(json.dumps(document(badges), indent=2))
     else:
         screen.print(_table(badges))
+        for line in _notes(badges):
+            screen.print(line, markup=False, highlight=False)
     sentence, passed = verdict(badges)
     if not passed:
         print(f"chainrig: {sentence}", file=sys.stderr)
@@ -110,22 +113,29 @@ def _table(badges: list[Badge]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
+    wide = screen.width >= WIDE
+    titles = ["layer", "question", "error", "limit", "", *(["note"] if wide else [])]
     table = Table(box=SIMPLE)
-    for title in ("layer", "question", "error", "limit", "", "note"):
+    for title in titles:
         number = title in ("error", "limit")
         table.add_column(title, justify="right" if number else "left", no_wrap=title != "note")
     before = None
     for badge in badges:
         mark = "[green]right[/]" if badge.passed else "[red]wrong[/]"
-        at = "" if badge.passed or not badge.worst else f"at {badge.worst}"
-        note = "; ".join(part for part in (at, badge.note) if part)
-        table.add_row(
-            escape(badge.layer) if badge.layer != before else "",
-            badge.question,
-            f"{badge.value:.1e}",
-            f"{badge.limit:.0e}",
-            mark,
-            escape(note),
-        )
+        cells = [badge.question, f"{badge.value:.1e}", f"{badge.limit:.0e}", mark]
+        note = [escape(_note(badge))] if wide else []
+        table.add_row(escape(badge.layer) if badge.layer != before else "", *cells, *note)
         before = badge.layer
     return table
+
+
+def _notes(badges: list[Badge]) -> list[str]:
+    """Below a narrow table: what does not fit beside its lines."""
+    if screen.width >= WIDE:
+        return []
+    return [f"{one.layer}, {one.question}: {_note(one)}" for one in badges if _note(one)]
+
+
+def _note(badge: Badge) -> str:
+    at = "" if badge.passed or not badge.worst else f"at {badge.worst}"
+    return "; ".join(part for part in (at, badge.note) if part)
