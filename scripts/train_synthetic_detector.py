@@ -19,7 +19,7 @@ from pipeline.detect.training.prepare import SYNTHETIC, prepare
 ASSETS = Path(__file__).parent.parent / "assets"
 NAME = "landmarks68_synthetic"
 PERSONS = 760
-RECIPE = Recipe(steps=2900, seed=1)
+RECIPE = Recipe(steps=4400, seed=1)
 
 
 def main() -> None:

@@ -137,9 +137,9 @@ def test_the_region_of_hand_labels_is_nearly_the_detectors(labelled: Labelled) -
     few[[8, 36, 39, 42, 45, 48, 54]] = 1
     for weights in (labelled.weights, few):
         region = face_region(labelled.points, weights)
-        assert (region.centre - wanted.centre).norm() < 0.06 * wanted.side
-        assert abs(float(region.side / wanted.side) - 1) < 0.12
-        assert abs(float(region.rotation - wanted.rotation)) < 0.08
+        assert (region.centre - wanted.centre).norm() < 0.03 * wanted.side
+        assert abs(float(region.side / wanted.side) - 1) < 0.03
+        assert abs(float(region.rotation - wanted.rotation)) < 0.02
     with pytest.raises(ChainRigError, match="label 3 or more"):
         face_region(labelled.points, few * 0)
 

@@ -148,6 +148,9 @@ def test_unknown_points_teach_nothing() -> None:
     loss = loop.losses(scores, data._replace(weights=half))
     same = loop.losses(scores, data._replace(weights=half, points=lost))
     assert torch.equal(loss[0], same[0]) and torch.equal(loss[1], same[1])
+    beyond = lost.clone()
+    beyond[:, :30] = INPUT + 30.0  # where no heatmap can point to
+    assert torch.equal(loss[0], loop.losses(scores, data._replace(points=beyond))[0])
     none = loop.losses(scores.requires_grad_(), data._replace(weights=torch.zeros(2, 68)))
     assert float(none[0].detach()) == 0
 
