@@ -11,11 +11,19 @@ from scenes import check_derivative, random
 from torch import Tensor
 
 from pipeline import assets
+from pipeline.chain import build_renderer
+from pipeline.deform.deform import Deformer
+from pipeline.deform.rig import Rig
 from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.region import Region
 from pipeline.detect.training import checkpoint, heatmap
 from pipeline.detect.training.detector import HeatmapDetector
 from pipeline.detect.training.network import HeatmapNetwork
 from pipeline.errors import ChainRigError
+from pipeline.layer import Pipeline
+from pipeline.render.camera import Camera
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.material import Material
 from pipeline.target.faces import find_faces, settle
 from pipeline.target.matches import shipped
 from pipeline.target.photo import read_photo
@@ -72,7 +80,7 @@ def test_cold_soft_arg_max_is_the_hard_one() -> None:
         scores.flatten(-2).argmax(-1) % 16,
     )
     hard = torch.stack([column, row], -1) + 0.5
-    distance = [float((heatmap.decode(scores, t) - hard).norm(dim=-1).mean()) for t in (1.0, 0.1, 1e-3, 0.0)]
+    distance = [float((heatmap.decode(scores, t) - hard).norm(dim=-1).mean()) for t in (1.0, 0.1, 1e-5, 0.0)]
     assert distance[0] > distance[1] > distance[2] and distance[2] < 1e-3 and distance[3] == 0
 
 
@@ -159,3 +167,33 @@ def test_bad_weights_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_crop_of_another_size_is_refused(trained: HeatmapDetector) -> None:
     with pytest.raises(ChainRigError, match=r"\(\*B, 256, 256, 3\)"):
         trained(torch.zeros(128, 128, 3))
+
+
+def test_a_fit_through_it_ends_near_what_it_read(trained: HeatmapDetector) -> None:
+    """Gauss–Newton with the chain's own Jacobian finds pose and jaw of a render: deform, render, detect."""
+    rig = Rig.load()
+    region = Region(torch.tensor([128.0, 136.0]), torch.tensor(250.0), torch.tensor(0.0))
+    camera = Camera(torch.tensor(1000.0), torch.tensor([128.0, 128.0]), region.crop_from_photo())
+    chain = Pipeline([Deformer(rig), build_renderer(rig, camera, Material(HeadTexture.load()())), trained])
+    names = ("jawOpen", "headRotationX", "headRotationY", "headTranslationX", "headTranslationY")
+    free = [rig.controls.index(name) for name in names]
+    rest = rig.controls.pack({"headTranslationZ": -1.0})
+
+    def points(values: Tensor) -> Tensor:
+        return chain(rest.index_add(0, torch.tensor(free), values))
+
+    wanted = points(torch.tensor([0.4, 0.1, 0.2, 0.004, -0.003]))
+    start = torch.zeros(len(names))
+    found = start
+    for _ in range(6):
+        jacobian = torch.func.jacfwd(points)(found).flatten(0, 1)
+        gap = (wanted - points(found)).flatten()
+        found = found + torch.linalg.lstsq(jacobian, gap[:, None]).solution[:, 0]
+
+    def percent(values: Tensor) -> float:
+        eyes = (wanted[45] - wanted[36]).norm()
+        return float(100 * (points(values) - wanted).norm(dim=-1).mean() / eyes)
+
+    assert percent(start) > 5
+    assert percent(found) < 1.5
+    assert abs(float(found[0]) - 0.4) < 0.05 and abs(float(found[2]) - 0.2) < 0.02
