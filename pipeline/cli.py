@@ -15,11 +15,12 @@ from pipeline.commands.doctor import doctor
 from pipeline.commands.fit import fit
 from pipeline.commands.jacobian import jacobian
 from pipeline.commands.render import render
+from pipeline.commands.train_detector import train_detector
 from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-for command in (fit, render, jacobian, check_gradients, doctor):
+for command in (fit, render, jacobian, check_gradients, train_detector, doctor):
     app.command()(command)
 
 

@@ -15,7 +15,11 @@ from pipeline.layer import Layer, Pipeline
 # One name or index, a pattern such as "mouth*", or several of them.
 Choice = int | str | Iterable[int | str]
 
-_KNOWN_LABELS: Mapping[str, tuple[str, ...]] = {"xyz": ("x", "y", "z"), "rgb": ("r", "g", "b")}
+_KNOWN_LABELS: Mapping[str, tuple[str, ...]] = {
+    "xy": ("x", "y"),
+    "xyz": ("x", "y", "z"),
+    "rgb": ("r", "g", "b"),
+}
 
 
 @dataclass(frozen=True)
