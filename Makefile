@@ -17,7 +17,7 @@ test: .venv/test.installed
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 	$(python) -m pyright --pythonpath $(python)
-	$(python) -m pytest -q
+	$(python) -m pytest -q -n 2 --dist loadfile
 
 .venv/fit.installed: pyproject.toml constraints.txt scripts/bootstrap.sh
 	@sh scripts/bootstrap.sh .

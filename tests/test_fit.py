@@ -66,6 +66,7 @@ def test_the_document_is_complete(example_fit: Fitted) -> None:
             "translation_m": [float] * 3,
         },
         "camera": {"focal_px": float, "principal_point_px": [float] * 2},
+        "region": {"centre_px": [float] * 2, "side_px": float, "rotation_rad": float},
         "uncertainty": dict.fromkeys(space.names, float),
         "unobservable": [str] * len(fit["unobservable"]),
         "landmarks": {
