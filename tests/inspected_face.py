@@ -103,7 +103,7 @@ def observability(names: tuple[str, ...]) -> Observability:
         full_range_px=torch.tensor([11.0, 5.0, 2.2, 0.0, 60.0, 40.0]).double(),
         singular_values=torch.tensor([300.0, 20, 4, 0.7, 0.01, 0]).double(),
         weakest=(Recipe({names[2]: 0.6, names[1]: -0.25}, 0.18, 1.4, 0.02),),
-        trade_offs=(TradeOff(names[0], names[2], -0.93),),
+        trade_offs=(TradeOff(names[0], names[2], -0.93, 0.95),),
         unobservable=(names[3],),
         least_determined=((names[3], f"{names[3]} cannot be seen here"), (names[2], "the hair hides it.")),
         sentences=("Of 6 controls, the photo narrows 3 down.",),

@@ -56,6 +56,16 @@ class Scalar(Fog):
         return super().forward(x).sum()
 
 
+class Silent(Fog):
+    def forward(self, x):
+        pass
+
+
+class NoExample(Fog):
+    def example_input(self):
+        raise RuntimeError("the example is lost")
+
+
 def energy():
     """Of landmarks: examined at the chain's own."""
     return FunctionLayer(lambda y: y.square().sum((-1, -2)), ("landmark", "xyz"), (), name="energy")
@@ -118,6 +128,8 @@ def test_what_takes_what_the_chain_has_needs_no_example(capsys: pytest.CaptureFi
         ("Voxels", r"takes \('voxel',\).*example_input"),
         ("Unbuffered", "cannot be evaluated in float64.*buffers"),
         ("Scalar", "which is not .* followed by the axes"),
+        ("Silent", "gives NoneType, not a tensor"),
+        ("NoExample", "makes no example_input.*the example is lost"),
     ],
 )
 def test_what_cannot_be_examined_is_refused_in_a_sentence(layer: str, sentence: str) -> None:
@@ -130,6 +142,8 @@ def test_other_bad_input_is_refused() -> None:
         check_gradients(["nowhere_at_all:Layer"])
     with pytest.raises(ChainRigError, match="--layer takes deform, .* or module:Class, not 'deforn'"):
         check_gradients(["deforn"])
+    with pytest.raises(ChainRigError, match="is named as my_module:MyLayer, not 'fog:'"):
+        check_gradients(["fog:"])
     with pytest.raises(ChainRigError, match="no rig file"):
         check_gradients(["deform"], rig="another.npz")
     with pytest.raises(ChainRigError, match="--renderer takes scanline or raytrace, not 'wax'"):

@@ -123,6 +123,8 @@ def test_what_cannot_be_inspected_is_said_before_anything_is_done(
         (("--set", "jawOpen"), "NAME=VALUE"),
         (("--set", "jawOpn=1"), "Did you mean jawOpen"),
         (("--layer", "shade"), "--layer takes all"),
+        (("--set", "jawOpen=5"), "outside of its range, 0 to 1"),
+        (("--set", "headTranslationZ=1"), "behind the camera"),
         (("nowhere.jpg",), "There is no photograph"),
         (("nowhere.json",), "There is no file"),
         (("notes.json",), "must hold an object"),

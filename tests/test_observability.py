@@ -46,6 +46,7 @@ def scene() -> Scene:
         prior=build_prior(rig, Priors(), dict.fromkeys(rig.identity_names, 0.0)),
         crop=None,
         has_target=False,
+        at_fit=False,
         title="a portrait",
     )
 
@@ -90,7 +91,10 @@ def test_recipes_are_slider_moves_that_no_landmark_shows(scene: Scene, found: Ob
 def test_what_is_not_seen_comes_first_and_says_so(found: Observability) -> None:
     name, why = found.least_determined[0]
     assert name == "tongueOut" and found.unobservable == ("tongueOut",)
-    assert why == "tongueOut cannot be seen here: its full range moves no landmark by more than 0.1 px"
+    assert why.startswith(
+        "tongueOut cannot be seen here: its full range moves no landmark by more than 0.1 px"
+    )
+    assert "; without the photo ± 0.3" in why
     left = (found.sd / found.prior_sd).tolist()
     worst = [left[found.names.index(name)] for name, _ in found.least_determined]
     assert len(worst) == 3 and min(worst) >= sorted(left)[-4]
@@ -113,8 +117,25 @@ def test_what_only_the_chain_shows_is_no_longer_unobservable(scene: Scene, colum
 
 def test_reasons_name_the_end_of_a_range_and_weak_motion(scene: Scene, columns: Columns) -> None:
     reasons = dict(observe(scene, columns, directions=0, worst=len(NAMES)).least_determined)
-    assert reasons["mouthSmileLeft"].endswith("at the end of its range: the photo says only that it is large")
-    assert "hardly shows here" in reasons["eyeLookInLeft"]
+    assert "at the end of its range: the photo says only that it is large" in reasons["mouthSmileLeft"]
+    assert "as eyeLookOutLeft in this rig: no photo tells them apart" in reasons["eyeLookInLeft"]
+
+
+def test_a_motion_smaller_than_the_errors_hardly_shows(scene: Scene, columns: Columns) -> None:
+    faint = dataclasses.replace(columns, landmarks=columns.landmarks.clone())
+    faint.landmarks[NAMES.index("browInnerUp")] *= 0.2
+    reasons = dict(observe(scene, faint, directions=0, worst=len(NAMES)).least_determined)
+    assert "browInnerUp hardly shows here" in reasons["browInnerUp"]
+
+
+def test_held_controls_are_known_and_stay(scene: Scene, columns: Columns) -> None:
+    low, high, jaw = scene.prior.low.clone(), scene.prior.high.clone(), scene.rig.controls.index("jawOpen")
+    low[jaw] = high[jaw] = scene.x[jaw]
+    held = dataclasses.replace(scene, prior=dataclasses.replace(scene.prior, low=low, high=high))
+    found = observe(held, columns)
+    assert float(found.sd[NAMES.index("jawOpen")]) == 0
+    assert all("jawOpen" not in recipe.changes for recipe in found.weakest)
+    assert f"Of {len(NAMES) - 1} controls" in found.sentences[0]
 
 
 def test_a_control_that_another_imitates_is_named_with_it(scene: Scene, columns: Columns) -> None:

@@ -26,6 +26,8 @@ def read_own_layer(name: str) -> Layer:
         ChainRigError: there is no such thing, it is no layer, or it cannot be made.
     """
     module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise ChainRigError(f"A layer of your own is named as my_module:MyLayer, not '{name}'.")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -66,10 +68,15 @@ def own_layer_subject(layer: Layer, scene: Callable[[], Scene]) -> Subject:
     Raises:
         ChainRigError: neither will do, or the example does not fit the layer.
     """
-    twin = in_float64(layer)
     example = getattr(layer, "example_input", None)
+    try:
+        twin = in_float64(layer)
+        x = None if example is None else example()
+    except Exception as error:
+        raise ChainRigError(
+            f"The layer {layer.name} cannot be copied, or makes no example_input(): {_reason(error)}."
+        ) from error
     if example is not None:
-        x = example()
         if not isinstance(x, Tensor) or x.ndim != len(layer.input_axes):
             shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ChainRigError(
@@ -100,6 +107,10 @@ def _require_values(subject: Subject) -> None:
             f"The layer {layer.name} cannot be evaluated in float64 at an input {tuple(x.shape)}: "
             f"{_reason(error)} (are its constants in buffers?)."
         ) from error
+    if not isinstance(y, Tensor):
+        raise ChainRigError(
+            f"The layer {layer.name} gives {type(y).__name__}, not a tensor: correct its forward."
+        )
     check_output(layer, x, y)
     if not bool(y.isfinite().all()):
         raise ChainRigError(f"The layer {layer.name} gives numbers that are not finite at its input.")

@@ -107,7 +107,8 @@ class CardPainter:
         colour = CHANGE[((share.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)]
         strength = np.minimum(1, 1.6 * np.abs(share))[..., None]
         picture = self._dim + strength * (colour - self._dim)
-        ends = (f"{figure(end)} levels darker", "0", f"{figure(end)} brighter")
+        more = "+" if most > end else ""
+        ends = (f"{figure(end)}{more} levels darker", "0", f"{figure(end)}{more} brighter")
         far = f"up to {figure(most)} of 255 levels" if most < 255 else "255 levels or more"
         caption = f"Pixels: by {far}"
         return caption, picture.clip(0, 255).astype(np.uint8), _Bar(CHANGE, ends)

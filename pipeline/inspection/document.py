@@ -37,7 +37,11 @@ def document(findings: Findings) -> dict[str, Any]:
         "least_determined": [{"control": name, "reason": why} for name, why in seen.least_determined],
         "unobservable": list(seen.unobservable),
         "trade_offs": [
-            {"controls": [one.first, one.second], "correlation": _number(one.correlation)}
+            {
+                "controls": [one.first, one.second],
+                "correlation": _number(one.correlation),
+                "cosine": _number(one.cosine),
+            }
             for one in seen.trade_offs
         ],
         "weakest": [

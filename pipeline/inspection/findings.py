@@ -122,12 +122,14 @@ class TradeOff:
 
     Attributes:
         first, second: controls.
-        correlation: of their errors, in [-1, 1]; towards −1: one can grow while the other shrinks.
+        correlation: of their errors, in [-1, 1]; towards −1: if one is too high, the other is too low.
+        cosine: of what they do to the landmarks, in [-1, 1]; towards 1: the same.
     """
 
     first: str
     second: str
     correlation: float
+    cosine: float
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pipeline.derivatives.automatic import vjp
 from pipeline.inspection.findings import Columns, DeadControl, GradientStation
 from pipeline.inspection.scene import Scene
 from pipeline.render.passes import coverage
+from pipeline.uncertainty import POSE_SPAN
 
 UNMOVED_M = 1e-5  # a vertex that the full range moves less does not move
 UNSEEN = 0.5 / 255  # change of a pixel that an 8-bit picture cannot show
@@ -21,8 +22,9 @@ INSIDE = 0.999  # share of a pixel that is covered where no outline passes
 
 
 def natural_size(control: Control) -> float:
-    """What is a large change of a control: its range, or for the head's pose 0.5 rad and 0.1 m."""
-    return {"rad": 0.5, "m": 0.1}.get(control.unit, control.high - control.low)
+    """What counts as the full range of a control, see `uncertainty.ranges`."""
+    span = POSE_SPAN.get(control.unit)
+    return control.high - control.low if span is None else 2 * span
 
 
 def follow_gradient(scene: Scene, columns: Columns, regions: tuple[str, ...]) -> tuple[GradientStation, ...]:

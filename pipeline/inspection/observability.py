@@ -1,5 +1,7 @@
 """What this photo can tell: which controls it determines, which it confuses, which it does not see."""
 
+import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -8,15 +10,18 @@ from torch import Tensor
 from pipeline import uncertainty
 from pipeline.controls import Control
 from pipeline.detect.embedding import SCORED
-from pipeline.inspection.findings import Columns, Observability, TradeOff
+from pipeline.inspection.findings import Columns, Observability, Recipe, TradeOff
 from pipeline.inspection.recipes import Sliders, weak_directions
 from pipeline.inspection.scene import Scene
-from pipeline.inspection.wording import figure, listed
+from pipeline.inspection.wording import figure, listed, measured
 
 NEAR_END = 0.02  # of the range
-DOUBTFUL_PX = 2.0  # motions of landmarks below this are asked of the chain itself
 CORRELATED = 0.3  # correlation of errors from which two controls count as a trade-off
-PAIRS = 6  # trade-offs that are named
+ALIKE = 0.9  # cosine of what two controls do to the landmarks, from which they do
+SAME = 0.98  # cosine of their motions of the mesh, from which they are one
+TORN = 1.1  # a ± that the photo widens by this
+PAIRS = 6  # trade-offs of either kind that are named
+CANDIDATES = 6  # slider moves that are tried in the chain
 HIDDEN = 0.5  # a control counts as imitated if others leave less than this part of its motion
 WAY = 0.3  # of its range, that it goes for this
 FAINT = 0.75  # size of what a control's prior spread does to the landmarks, in units of their errors
@@ -40,19 +45,23 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
     jacobian = uncertainty.cheap_jacobian(scene.objective, scene.rig, x) * weight[:, None]
     of_chain = columns.landmarks[:, list(SCORED), :2].flatten(1).double().T * scene.objective.scale.weight
     jacobian[:, place] = of_chain * weight[:, None]
-    residual = scene.objective.residual(x) * weight
+    residual = scene.objective.residual(x) * weight * scene.at_fit  # elsewhere it tells nothing of the errors
     known = uncertainty.posterior(jacobian, residual, scene.prior, x)
     range_px = _full_range_px(scene, place)
     unseen = uncertainty.unobservable(columns.controls, range_px)
 
     low, high = (end[place] for end in uncertainty.ranges(space, x))
     span = high - low
+    low, high = torch.maximum(low, scene.prior.low[place]), torch.minimum(high, scene.prior.high[place])
     room = (low - x[place]).clamp(max=0) / span, (high - x[place]).clamp(min=0) / span
     whitened = jacobian[:, place] * span
-    seen = range_px >= uncertainty.VISIBLE_PX
+    held = (scene.prior.low >= scene.prior.high)[place]
+    seen = (range_px >= uncertainty.VISIBLE_PX) & ~held
     sliders = Sliders(columns, scene.stand_in, place, x, span, *room, whitened, seen)
     leaders = [k for k, one in enumerate(columns.controls) if seen[k] and one.group != "pose"]
-    moves = weak_directions(sliders, leaders, directions)
+    moves = weak_directions(sliders, leaders, CANDIDATES)
+    recipes = [_recipe(scene, sliders, move) for move in moves]
+    recipes.sort(key=lambda recipe: -recipe.vertex_mm)
 
     facts = Facts(
         columns.controls,
@@ -61,40 +70,58 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
         uncertainty.prior_sd(scene.prior, x)[place],
         range_px,
         known.covariance[place][:, place],
+        known.offset[place],
         sliders,
-        error_px=1 / scene.objective.scale.weight,
     )
-    pairs = _trade_offs(facts)
     return Observability(
         names=columns.names,
         sd=facts.sd,
         prior_sd=facts.prior_sd,
         full_range_px=range_px,
         singular_values=torch.linalg.svdvals(whitened),
-        weakest=tuple(sliders.recipe(move) for move in moves),
-        trade_offs=tuple(pairs),
+        weakest=tuple(recipes[:directions]),
+        trade_offs=tuple(_alike(facts) + _correlated(facts)),
         unobservable=unseen,
-        least_determined=tuple((columns.names[k], _reason(facts, k)) for k in _worst(facts)[:worst]),
-        sentences=tuple(_sentences(facts, pairs)),
+        least_determined=tuple((columns.names[k], _told(facts, k)) for k in _worst(facts)[:worst]),
+        sentences=(_in_numbers(facts),),
     )
 
 
 @torch.no_grad()
 def _full_range_px(scene: Scene, place: Tensor) -> Tensor:
-    """`(K,)` how far each control's full range moves the landmark that moves most.
+    """`(K,)` how far each control's full range moves the scored landmark that moves most.
 
-    By the stand-in; where that is little, by the chain: the detector may see what lies off its landmarks'
-    places, as a tongue, and miss what moves them, as the gaze behind a closed lid.
+    By the chain; of the pose, whose range is a matter of words, by the stand-in.
     """
     space, x = scene.rig.controls, scene.x
     range_px = uncertainty.full_range_px(scene.stand_in, space, x)[place]
     ends = torch.stack(uncertainty.ranges(space, x))
-    for k in (range_px < DOUBTFUL_PX).nonzero().squeeze(-1).tolist():
-        there = x.repeat(2, 1)
-        there[:, place[k]] = ends[:, place[k]]
-        low, high = (scene.chain(one.to(scene.objective.target.dtype))[list(SCORED), :2] for one in there)
-        range_px[k] = (high - low).norm(dim=-1).max()
+    for k, index in enumerate(place.tolist()):
+        if space.controls[index].group != "pose":
+            there = x.repeat(2, 1)
+            there[:, index] = ends[:, index]
+            low, high = (_landmarks(scene, one) for one in there)
+            range_px[k] = (high - low).norm(dim=-1).max()
     return range_px
+
+
+def _landmarks(scene: Scene, x: Tensor) -> Tensor:
+    """The scored landmarks `(L, 2)` of the chain."""
+    return scene.chain(x.to(scene.objective.target.dtype))[list(SCORED), :2]
+
+
+@torch.no_grad()
+def _recipe(scene: Scene, sliders: Sliders, move: Tensor) -> Recipe:
+    """The move as sliders, shortened until the chain, too, moves no landmark by more than may be seen."""
+    start = _landmarks(scene, scene.x)
+    for _ in range(6):
+        there = scene.x.index_add(0, sliders.place, move * sliders.span)
+        moved = float((_landmarks(scene, there) - start).norm(dim=-1).max())
+        if moved <= uncertainty.VISIBLE_PX:
+            break
+        move = move * (0.9 * uncertainty.VISIBLE_PX / moved)
+    recipe = sliders.recipe(move)
+    return replace(recipe, landmark_px=max(recipe.landmark_px, moved))
 
 
 class Facts(NamedTuple):
@@ -106,8 +133,8 @@ class Facts(NamedTuple):
     prior_sd: Tensor
     range_px: Tensor
     covariance: Tensor
+    offset: Tensor
     sliders: Sliders
-    error_px: float
 
     @property
     def left(self) -> Tensor:
@@ -121,26 +148,50 @@ class Facts(NamedTuple):
 
 
 def _worst(facts: Facts) -> list[int]:
-    """Places of the controls, least determined first; among equals, what moves least comes first."""
-    left, px = (facts.left * 50).round().tolist(), facts.range_px.tolist()
-    return sorted(range(len(px)), key=lambda k: (-left[k], px[k]))
+    """Places of the controls, least determined first: those that cannot be seen, then those of which most
+    of the doubt is left, among equals by how much of their range that is.
+    """
+    unseen = (facts.range_px < uncertainty.VISIBLE_PX).tolist()
+    left, sd = (facts.left * 50).round().tolist(), (facts.sd / facts.sliders.span).tolist()
+    return sorted(range(len(sd)), key=lambda k: (not unseen[k], -left[k], -sd[k]))
 
 
-def _trade_offs(facts: Facts) -> list[TradeOff]:
-    """The pairs whose errors are most correlated; that the six of the pose are, goes without saying."""
+def _alike(facts: Facts) -> list[TradeOff]:
+    """The pairs that move the landmarks most alike, or most oppositely; those of the pose are known."""
+    unit = facts.sliders.whitened / facts.sliders.whitened.norm(dim=0).clamp(min=1e-12)
+    return _pairs(facts, unit.T @ unit, ALIKE)
+
+
+def _correlated(facts: Facts) -> list[TradeOff]:
+    """The other pairs whose errors are most correlated."""
+    already = {(pair.first, pair.second) for pair in _alike(facts)}
+    found = _pairs(facts, facts.correlation, CORRELATED)
+    return [pair for pair in found if (pair.first, pair.second) not in already]
+
+
+def _pairs(facts: Facts, strength: Tensor, least: float) -> list[TradeOff]:
     pose = torch.tensor([control.group == "pose" for control in facts.controls])
-    correlation = facts.correlation.triu(1).masked_fill(torch.outer(pose, pose), 0)
-    order = correlation.abs().flatten().argsort(descending=True)[:PAIRS].tolist()
+    strength = strength.triu(1).masked_fill(torch.outer(pose, pose), 0)
+    order = strength.abs().flatten().argsort(descending=True)[:PAIRS].tolist()
+    unit = facts.sliders.whitened / facts.sliders.whitened.norm(dim=0).clamp(min=1e-12)
     names, found = [control.name for control in facts.controls], []
     for first, second in (divmod(at, len(names)) for at in order):
-        value = float(correlation[first, second])
-        if abs(value) >= CORRELATED:
-            found.append(TradeOff(names[first], names[second], value))
+        if float(strength[first, second].abs()) >= least:
+            cosine, correlation = float(unit[:, first] @ unit[:, second]), facts.correlation[first, second]
+            found.append(TradeOff(names[first], names[second], float(correlation), cosine))
     return found
 
 
+def _told(facts: Facts, k: int) -> str:
+    """Why the photo does not tell this control, and what is left."""
+    sd, before = float(facts.sd[k]), float(facts.prior_sd[k])
+    unit = facts.controls[k].unit
+    known = f"; without the photo ± {measured(before, None, unit)}" if math.isfinite(before) else ""
+    return f"{_reason(facts, k)} (± {measured(sd, None, unit)}{known})"
+
+
 def _reason(facts: Facts, k: int) -> str:
-    """Why the photo does not tell this control: the first thing that explains it."""
+    """The first thing that explains it."""
     control, sliders = facts.controls[k], facts.sliders
     name, px = control.name, float(facts.range_px[k])
     if px < uncertainty.VISIBLE_PX:
@@ -153,12 +204,37 @@ def _reason(facts: Facts, k: int) -> str:
         )
     if control.group != "pose" and float(sliders.high[k]) <= NEAR_END:
         return f"{name} is at the end of its range: the photo says only that it is large"
+    twin = _twin(facts, k)
+    if twin is not None:
+        return twin
     signal = sliders.whitened[:, k].norm() / sliders.span[k] * facts.prior_sd[k]
-    imitated = None if signal < FAINT else _imitation(facts, k)
-    return imitated or (
-        f"{name} hardly shows here: its full range moves no landmark by more than {figure(px)} px, and each "
-        f"landmark is trusted to {figure(facts.error_px)} px only"
-    )
+    if signal < FAINT:
+        return (
+            f"{name} hardly shows here: over all that was open before, it moves the landmarks by less than "
+            "the errors that the fit allows them"
+        )
+    if float(facts.sd[k]) > TORN * float(facts.prior_sd[k]):
+        way = "up" if facts.offset[k] > 0 else "down"
+        return (
+            f"{name} is torn: the fit left it at {float(facts.value[k]):.2f}, and the landmarks pull it "
+            f"{way}: over all that they allow it is {float(facts.value[k] + facts.offset[k]):.2f} on average"
+        )
+    imitated = _imitation(facts, k)
+    return imitated or f"{name} shows, but hardly apart from the many others that move the same landmarks"
+
+
+def _twin(facts: Facts, k: int) -> str | None:
+    """The sentence that another control is the same motion of the mesh, if one is."""
+    motion = facts.sliders.columns.vertices.flatten(1).double()
+    unit = motion / motion.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    cosine = unit @ unit[k]
+    cosine[k] = 0
+    other = int(cosine.abs().argmax())
+    if float(cosine[other].abs()) < SAME:
+        return None
+    way = "the same motion" if cosine[other] > 0 else "the same motion, the other way"
+    names = [control.name for control in facts.controls]
+    return f"{names[k]} is {way}, as {names[other]} in this rig: no photo tells them apart"
 
 
 def _imitation(facts: Facts, k: int) -> str | None:
@@ -180,18 +256,10 @@ def _imitation(facts: Facts, k: int) -> str | None:
     )
 
 
-def _sentences(facts: Facts, pairs: list[TradeOff]) -> list[str]:
-    """The whole in numbers, then what trades off."""
-    left = facts.left
+def _in_numbers(facts: Facts) -> str:
+    left = facts.left[facts.sd > 0]  # held controls are known without a photo
     told, untold = int((left <= 1 / 3).sum()), int((left > 0.9).sum())
-    found = [
+    return (
         f"Of {len(left)} controls, the photo narrows {told} down to a third or less of what was open before, "
-        f"and tells next to nothing of {untold}."
-    ]
-    for pair in pairs[:3]:
-        other = "low" if pair.correlation < 0 else "high"
-        found.append(
-            f"{pair.first} and {pair.second} trade off (correlation of their errors {pair.correlation:.2f}): "
-            f"if one is too high, the other is probably too {other}."
-        )
-    return found
+        f"and tells little or nothing of {untold}."
+    )

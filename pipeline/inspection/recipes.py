@@ -129,7 +129,7 @@ def weak_directions(
 ) -> list[Tensor]:
     """The `count` moves that change the mesh most while no landmark moves by more than the limit.
 
-    No two are alike; fewer if there are no more.
+    No two are alike or led by the same slider; fewer if there are no more.
 
     Args:
         leaders: places in the columns of the controls that may go first.
@@ -142,9 +142,13 @@ def weak_directions(
                 moves.append((sliders.vertex_mm(move), move))
     kept: list[Tensor] = []
     for _, move in sorted(moves, key=lambda one: -one[0]):
-        if len(kept) < count and all(_cosine(move, other) < ALIKE for other in kept):
+        if len(kept) < count and all(_differ(move, other) for other in kept):
             kept.append(move)
     return kept
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    return _cosine(one, other) < ALIKE and int(one.abs().argmax()) != int(other.abs().argmax())
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:

@@ -18,7 +18,7 @@ from PIL import Image
 from pipeline.controls import Control
 from pipeline.inspection import report_figures as figures
 from pipeline.inspection.cards import card_name
-from pipeline.inspection.findings import Attribution, Findings, GradientStation, Recipe
+from pipeline.inspection.findings import Attribution, Findings, GradientStation, Recipe, TradeOff
 from pipeline.inspection.wording import doubt_left, figure, listed, measured, step_of, told
 
 AT_LIMIT = 1e-3  # of the range
@@ -27,6 +27,7 @@ VISIBLE_PART = 0.02  # of a bar
 NOTICEABLE = 0.05  # of the largest pull
 MOST_ATTRIBUTED = 24
 TOP_LANDMARKS = 3
+ALIKE = 0.9  # cosine of what two controls do to the landmarks
 MOST_WISHES = 3
 FIRST_GROUPS = ("expression", "pose")
 
@@ -76,7 +77,6 @@ def write_report(
     }
     view, observability = findings.view, findings.observability
     rows = _rows(findings, cards or {})
-    sentences, trade_offs = _trade_offs(findings)
     return pages.get_template("report.html").render(
         findings=findings,
         version=_version(),
@@ -90,8 +90,8 @@ def write_report(
         wants=_wants(findings),
         chart=figures.singular_values_chart(observability.singular_values),
         above=int((observability.singular_values >= 1).sum()),
-        sentences=sentences,
-        trade_offs=trade_offs,
+        sentences=observability.sentences,
+        trade_offs=[_trade_off(pair) for pair in observability.trade_offs],
         weakest=[
             _weak(recipe, (animations or {}).get(index)) for index, recipe in enumerate(observability.weakest)
         ],
@@ -184,8 +184,8 @@ def _wants(findings: Findings) -> str:
         return "Nothing: where landmarks pull at a control, as many pull the other way."
     wishes = [f"more {listed(up)}"] * bool(up) + [f"less {listed(down)}"] * bool(down)
     return (
-        f"Most of all, the landmarks ask for {', and for '.join(wishes)}. What is known of faces beforehand, "
-        "and the ends of the ranges, hold against them."
+        f"Most of all, the landmarks ask for {', and for '.join(wishes)}. A fit ends where what is known of "
+        "faces balances this, at the ends of ranges, or after its last step."
     )
 
 
@@ -202,19 +202,16 @@ def _natural_sizes(findings: Findings) -> dict[str, float]:
     return sizes
 
 
-def _trade_offs(findings: Findings) -> tuple[list[str], list[str]]:
-    """What was said in general, and a sentence for every pair that stands in for each other."""
-    pairs, general = findings.observability.trade_offs, list(findings.observability.sentences)
-    sentences = []
-    for pair in pairs:
-        said = [each for each in general if pair.first in each and pair.second in each]
-        general = [each for each in general if each not in said]
-        how = "one can grow while the other shrinks" if pair.correlation < 0 else "both can grow together"
-        sentences += said or [
-            f"{pair.first} and {pair.second} trade off (correlation of their errors {pair.correlation:.2f}): "
-            f"{how}, and the landmarks stay almost where they are."
-        ]
-    return general, sentences
+def _trade_off(pair: TradeOff) -> str:
+    """What two controls have to do with each other."""
+    if abs(pair.cosine) >= ALIKE:
+        how = "alike" if pair.cosine > 0 else "the opposite way"
+        return f"{pair.first} and {pair.second} move the landmarks {how} (cosine {pair.cosine:.2f})."
+    other = "high" if pair.correlation > 0 else "low"
+    return (
+        f"If {pair.first} is too high, {pair.second} is probably too {other} (correlation of their errors "
+        f"{pair.correlation:.2f})."
+    )
 
 
 def _weak(recipe: Recipe, animation: bytes | None) -> dict[str, Any]:
@@ -256,7 +253,6 @@ def _attributed(attribution: Attribution | None, sizes: Mapping[str, float]) -> 
                 "up": up,
                 "down": down,
                 "net": up - down,
-                "together": _together(up, down),
                 "regions": by_region,
                 "top": [(i, attribution.regions[i], terms[i]) for i in top if terms[i]],
             }
@@ -264,6 +260,9 @@ def _attributed(attribution: Attribution | None, sizes: Mapping[str, float]) -> 
     most = max((pull["up"] + pull["down"] for pull in pulls), default=0.0)
     if not most > 0:
         return []
+    strongest = max(abs(pull["net"]) for pull in pulls)
+    for pull in pulls:
+        pull["together"] = _together(pull["net"], strongest)
     seen = [pull for pull in pulls if pull["up"] + pull["down"] >= NOTICEABLE * most]
     seen.sort(key=lambda pull: (pull["together"] == BALANCE, -abs(pull["net"])))
     for pull in seen:
@@ -278,11 +277,11 @@ def _attributed(attribution: Attribution | None, sizes: Mapping[str, float]) -> 
     return seen[:MOST_ATTRIBUTED]
 
 
-def _together(up: float, down: float) -> str:
-    """What pulls up and pulls down come to."""
-    if abs(up - down) < 0.1 * (up + down):
+def _together(net: float, strongest: float) -> str:
+    """What pulls up and pulls down come to, beside the strongest net pull at any control."""
+    if abs(net) <= 0.1 * strongest:
         return BALANCE
-    return "more" if up > down else "less"
+    return "more" if net > 0 else "less"
 
 
 def _typeset(text: str) -> Markup:

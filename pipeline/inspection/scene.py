@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.chain import build_chain, build_stand_in
 from pipeline.config import Config
 from pipeline.controls_file import ControlsFile, PhotoCamera, SeenPhoto, read_controls
+from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.axes import Axis
 from pipeline.detect.facemesh import LANDMARKS, FaceMesh
@@ -19,7 +20,7 @@ from pipeline.inspection.face_regions import landmarks_of
 from pipeline.inspection.findings import View
 from pipeline.layer import Pipeline
 from pipeline.objective import LandmarkObjective, build_prior
-from pipeline.render.camera import Camera
+from pipeline.render.camera import NEAR_M, Camera
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.solve.priors import Prior
@@ -47,6 +48,7 @@ class Scene:
         prior: of a face about which nothing else is known.
         crop: `(H, W, 3)` sRGB the photo through the detector's view, where the photo is at hand.
         has_target: whether there is a photo's residual.
+        at_fit: whether x is where a fit has ended.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Scene:
     prior: Prior
     crop: Tensor | None
     has_target: bool
+    at_fit: bool
 
     @property
     def camera(self) -> Camera:
@@ -102,6 +105,7 @@ def read_scene(
         expression = rig.controls.groups["expression"]
         x[expression] = rig.controls.rest[expression]
     x = rig.controls.pack(changes or {}, x)
+    _require_possible(rig, x)
     focal, middle = torch.tensor(lens.focal_px), torch.tensor(lens.principal_point_px)
     whole = build_stand_in(rig, Camera(focal, middle)).double()
     region = read.photo.region if read.photo else Region.around(whole(x).float())
@@ -139,7 +143,23 @@ def read_scene(
         prior=belief(build_prior(rig, config.priors, config.controls), rig, config.priors),
         crop=None if photo is None else region.crop(photo.srgb),
         has_target=read.photo is not None,
+        at_fit=read.photo is not None and not at_rest and not changes,
     )
+
+
+def _require_possible(rig: Rig, x: Tensor) -> None:
+    """Raises ChainRigError for a control beyond its range, or a head that is not before the camera."""
+    for control, value in zip(rig.controls.controls, x.tolist(), strict=True):
+        if not control.low - 1e-6 <= value <= control.high + 1e-6:
+            raise ChainRigError(
+                f"{control.name} = {value:g} is outside of its range, {control.low:g} to {control.high:g}: "
+                "derivatives there say nothing of use."
+            )
+    if float(Deformer(rig)(x.float())[:, 2].max()) > -NEAR_M:
+        raise ChainRigError(
+            "The head reaches behind the camera, which looks along -z: "
+            "set headTranslationZ to -1, a metre away."
+        )
 
 
 def require_names(controls: Sequence[str], landmarks: Sequence[str]) -> None:

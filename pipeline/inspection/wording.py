@@ -43,7 +43,9 @@ def step_of(step: float, unit: str) -> str:
 
 
 def told(sd: float, prior_sd: float, control: Control) -> str:
-    """How much the photo told of a control: "the photo tells", "partly" or "little"."""
+    """How much the photo told of a control: "the photo tells", "partly" or "little"; "held" if known."""
+    if sd == 0:
+        return "held"
     left = doubt_left(sd, prior_sd, control)
     return "the photo tells" if left <= 1 / 3 else "partly" if left <= 0.9 else "little"
 
