@@ -142,16 +142,22 @@ class Facts(NamedTuple):
         return (self.sd / self.prior_sd).nan_to_num(0.0).clamp(max=1)  # held: 0 / 0
 
     @property
+    def slope_px(self) -> Tensor:
+        """`(K,)` how far the full range would move a landmark, were it as about the value."""
+        columns = self.sliders.columns.landmarks[:, list(SCORED), :2].double()
+        return columns.norm(dim=-1).amax(-1) * self.sliders.span
+
+    @property
     def correlation(self) -> Tensor:
         sd = self.covariance.diagonal().clamp(min=1e-30).sqrt()
         return self.covariance / torch.outer(sd, sd) - torch.eye(len(sd)).to(sd)
 
 
 def _worst(facts: Facts) -> list[int]:
-    """Places of the controls, least determined first: those that cannot be seen, then those of which most
-    of the doubt is left, among equals by how much of their range that is.
+    """Places of the controls, least determined first: those that do not show, then those of which most of
+    the doubt is left, among equals by how much of their range that is.
     """
-    unseen = (facts.range_px < uncertainty.VISIBLE_PX).tolist()
+    unseen = (torch.minimum(facts.range_px, facts.slope_px) < uncertainty.VISIBLE_PX).tolist()
     left, sd = (facts.left * 50).round().tolist(), (facts.sd / facts.sliders.span).tolist()
     return sorted(range(len(sd)), key=lambda k: (not unseen[k], -left[k], -sd[k]))
 
@@ -197,7 +203,7 @@ def _reason(facts: Facts, k: int) -> str:
     if px < uncertainty.VISIBLE_PX:
         least = figure(max(px, 0.1), 1)
         return f"{name} cannot be seen here: its full range moves no landmark by more than {least} px"
-    if sliders.linear_px(torch.eye(len(facts.value)).to(sliders.span)[k]) < uncertainty.VISIBLE_PX:
+    if float(facts.slope_px[k]) < uncertainty.VISIBLE_PX:
         return (
             f"{name} does not show from here: about its value no landmark moves, although its full range "
             f"moves one by {figure(px)} px"
