@@ -90,7 +90,7 @@ def slope(subject: Subject) -> Badge:
         inside = "the 99 % of pixels that agree best"
         rules = (SLOPE, TINY_STEPS, questions.inside_surfaces, inside)
     elif subject.looks:
-        note = f"smoothed on purpose in fits ({subject.smoothing:g})" if subject.smoothing > 0 else ""
+        note = f"the chain smooths it on purpose ({subject.smoothing:g})" if subject.smoothing > 0 else ""
         rules = (SLOPE_KINKS, TINY_STEPS, questions.gap, note)
     elif subject.columns:
         return questions.slope(layer, x, subject.columns, subject.column_derivatives, SLOPE)
