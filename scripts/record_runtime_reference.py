@@ -96,7 +96,9 @@ class Runtime:
 
     def _one_region(self, folder: Path) -> Any:
         """The graph that reads one region, which tells its presence."""
-        from google.protobuf import text_format  # pyright: ignore[reportMissingImports]
+        from google.protobuf import (  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+            text_format,  # pyright: ignore[reportMissingModuleSource]
+        )
         from mediapipe.framework import calculator_pb2  # pyright: ignore[reportMissingImports]
         from mediapipe.tasks.cc.vision.face_landmarker.proto import (  # pyright: ignore[reportMissingImports]  # noqa: F401  # registers its options
             face_landmarks_detector_graph_options_pb2,
