@@ -85,9 +85,9 @@ def test_a_fit_is_inspected(jacobian: Command, fit: Path, tmp_path: Path) -> Non
 def test_one_layer_alone_writes_its_own_jacobian(jacobian: Command, fit: Path, tmp_path: Path) -> None:
     code, stdout, _ = jacobian(fit, "--layer", "detect", "--rows", "13", "--out", "one")
     assert code == 0
-    assert stdout.splitlines()[1:] == ["one/jacobian.npz", "one/detect.png"]
+    assert stdout.splitlines()[1:] == ["one/jacobian-detect.npz", "one/detect.png"]
     assert "landmark 13" in stdout
-    with np.load("one/jacobian.npz") as file:
+    with np.load("one/jacobian-detect.npz") as file:
         assert file["detect.values"].shape == (1, 3, 256, 256, 3)
         assert file["detect.rows"].tolist() == ["landmark", "xyz"]
     code, stdout, _ = jacobian(fit, "--layer", "deform", "--control", "jaw*", "--json", "--out", "one")
@@ -105,7 +105,7 @@ def test_all_of_the_picture_by_all_vertices_is_sparse(jacobian: Command, fit: Pa
     code, stdout, _ = jacobian(fit, "--layer", "render", "--columns", "*", "--json", "--out", "sparse")
     assert code == 0
     told = json.loads(stdout)
-    with np.load("sparse/jacobian.npz") as file:
+    with np.load("sparse/jacobian-render.npz") as file:
         row, column, values = (file[f"render.{name}"] for name in ("row", "column", "values"))
     assert told["shape"] == [256 * 256 * 3, 5307 * 3] and told["nonzeros"] == len(values)
     assert len(values) < 0.005 * 256 * 256 * 3 * 5307 * 3

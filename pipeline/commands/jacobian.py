@@ -174,6 +174,6 @@ def _one_layer(
 
     if layer == "render" and columns == ["*"]:
         arrays, told = whole_picture(scene)
-        return told | {"at": at}, {"jacobian.npz": npz(arrays)}
+        return told | {"at": at}, {"jacobian-render.npz": npz(arrays)}
     found = layer_jacobian(scene, layer, rows, columns)
     return layer_document(found, layer, scene.title, at), layer_files(found, layer, scene)

@@ -58,8 +58,8 @@ def inspection_files(
 
 
 def layer_files(found: Jacobian, layer: str, scene: Scene) -> dict[str, bytes]:
-    """By name: jacobian.npz with one layer's Jacobian, and a picture of it where it is one of pixels."""
-    files = {"jacobian.npz": npz(arrays({layer: found}))}
+    """By name: jacobian-LAYER.npz with its Jacobian, and a picture of it where it is one of pixels."""
+    files = {f"jacobian-{layer}.npz": npz(arrays({layer: found}))}
     shown = pictures(found, layer, scene.view().picture)
     return files | ({f"{layer}.png": png(sheet(shown))} if shown else {})
 

@@ -63,7 +63,7 @@ def layer_jacobian(
 
 
 def whole_picture(scene: Scene) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """All of ∂X3/∂X2, sparse: the arrays of jacobian.npz, and what to tell of them.
+    """All of ∂X3/∂X2, sparse: the arrays of its file, and what to tell of them.
 
     Raises:
         ChainRigError: the scene is ray traced.
