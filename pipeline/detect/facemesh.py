@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline import assets
+from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detect.rectifier import Rectifier
-from pipeline.layer import Layer
 
 LANDMARKS = 478
 CROP_SIZE = 256
@@ -74,7 +74,7 @@ class Downsample(nn.Module):
         return self.act(shortcut + self.expand(self.depthwise(inner)))
 
 
-class FaceMesh(Layer):
+class FaceMesh(LandmarkDetector):
     """A 256×256 crop of a face to 478 landmarks: `(*B, 256, 256, 3) -> (*B, 478, 3)`.
 
     Input: sRGB-encoded colours in [0, 1]. Output: x, y in pixels of the crop (corner origin, centres at
@@ -86,9 +86,9 @@ class FaceMesh(Layer):
             (see `rectifier.Rectifier`); 0 is the network's own derivative. Can be set later.
     """
 
-    name = "detect"
-    input_axes = ("row", "column", "rgb")
     output_axes = ("landmark", "xyz")
+    title = "facemesh"
+    scheme = "mediapipe478"
 
     WIDTHS = (16, 32, 64, 128, 128, 128, 128)  # channels at 128², 64², … 2² pixels
     BLOCKS = 4  # residual blocks at each resolution

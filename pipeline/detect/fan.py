@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from pipeline.detect import fan_weights
 from pipeline.detect.fan_weights import Variant
 from pipeline.detect.heatmaps import TEMPERATURE, WINDOW, soft_decode
+from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detect.region import Region
 from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
-from pipeline.layer import Layer
 
 LANDMARKS = 68
 CROP_SIZE = 256  # that the published weights were trained with
@@ -37,7 +37,7 @@ class Reading(NamedTuple):
     confidence: Tensor
 
 
-class FAN(Layer):
+class FAN(LandmarkDetector):
     """A crop of a face to 68 landmarks: `(*B, H, W, 3) -> (*B, 68, 2)`.
 
     Input: sRGB-encoded colours in [0, 1], H and W multiples of 64; the published weights know 256×256.
@@ -55,9 +55,7 @@ class FAN(Layer):
         ChainRigError: face-alignment, or something that it needs, is missing.
     """
 
-    name = "detect"
-    input_axes = ("row", "column", "rgb")
-    output_axes = ("landmark", "xy")
+    title = "fan"
 
     def __init__(
         self,
@@ -96,9 +94,14 @@ class FAN(Layer):
             ChainRigError: the weights cannot be had or used (see `fan_weights`), face-alignment is missing.
         """
         fan = cls(stacks, temperature, window, mirror)
+        fan.title = "fan" if variant == "2d" else "fan-3d"
         path = path or fan_weights.fetch(variant)
         fan_weights.install(fan_weights.read(path), fan.network, path)
         return fan
+
+    def region(self, box: Tensor, mesh: Region) -> Region:
+        """As face-alignment cuts it: upright, around the box."""
+        return fan_region(box)
 
     def train(self, mode: bool = True) -> "FAN":
         """Stays in evaluation mode: a batch norm in training would make each face depend on the others."""

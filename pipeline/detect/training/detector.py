@@ -7,16 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detect.training import checkpoint, heatmap
 from pipeline.detect.training.network import CELLS, INPUT, POINTS, HeatmapNetwork
 from pipeline.errors import ChainRigError
-from pipeline.layer import Layer
 
 CROP_SIZE = 256
 KIND = "heatmaps of 68 points"
 
 
-class HeatmapDetector(Layer):
+class HeatmapDetector(LandmarkDetector):
     """A 256×256 crop of a face to 68 points: `(*B, 256, 256, 3) -> (*B, 68, 2)`.
 
     Input: sRGB-encoded colours in [0, 1], the region that `Region.around` asks for. Output: x, y in pixels of
@@ -28,12 +28,9 @@ class HeatmapDetector(Layer):
         temperature: of the soft arg max; 0 gives the hard one, without a derivative.
     """
 
-    name = "detect"
-    input_axes = ("row", "column", "rgb")
-    output_axes = ("landmark", "xy")
-
     def __init__(self, network: HeatmapNetwork, temperature: float = 1.0) -> None:
         super().__init__()
+        self.title = "heatmaps"
         self.network = network.eval().requires_grad_(False)
         self.temperature = temperature
 
@@ -56,7 +53,9 @@ class HeatmapDetector(Layer):
             raise ChainRigError(
                 f"{path} holds weights of another version of this network: train it anew."
             ) from None
-        return cls(network, temperature).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        detector = cls(network, temperature)
+        detector.title = path.name
+        return detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def save(self, path: Path, about: dict[str, Any] | None = None) -> None:
         """The weights in half precision, which moves points by less than a hundredth of a pixel."""
