@@ -67,15 +67,32 @@ class ControlSpace:
         identity_names: Sequence[str],
         identity_low: Sequence[float],
         identity_high: Sequence[float],
+        expression_low: Sequence[float] | None = None,
+        expression_high: Sequence[float] | None = None,
+        expression_units: Sequence[str] | None = None,
     ) -> "ControlSpace":
-        """Expression in [0, 1], identity in its own ranges, and the head's pose."""
+        """Expression (in [0, 1] if nothing else is said) and identity in their ranges, and the head's pose.
+
+        All three groups are there, empty ones too.
+        """
+        count = len(expression_names)
+        expressions = zip(
+            expression_names,
+            expression_low or [0.0] * count,
+            expression_high or [1.0] * count,
+            expression_units or [""] * count,
+            strict=True,
+        )
         shapes = zip(identity_names, identity_low, identity_high, strict=True)
-        return cls(
-            [Control(name, "expression", 0.0, 1.0) for name in expression_names]
+        space = cls(
+            [Control(name, "expression", low, high, unit=unit) for name, low, high, unit in expressions]
             + [Control(name, "identity", low, high) for name, low, high in shapes]
             + [Control(name, "pose", -torch.pi, torch.pi, unit="rad") for name in POSE_NAMES[:3]]
             + [Control(name, "pose", -10.0, 10.0, unit="m") for name in POSE_NAMES[3:]]
         )
+        ends = {"expression": 0, "identity": count, "pose": count + len(identity_names)}
+        space.groups = {group: space.groups.get(group, slice(at, at)) for group, at in ends.items()}
+        return space
 
     def __len__(self) -> int:
         return len(self.controls)

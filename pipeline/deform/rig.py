@@ -1,19 +1,23 @@
 """A face rig as data: its mesh, shapes, skeleton and landmark embedding."""
 
-import zipfile
-import zlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline import assets
 from pipeline.controls import ControlSpace
+from pipeline.deform import rig_file
+from pipeline.deform.rig_check import complaint
 from pipeline.errors import ChainRigError
+
+AGAIN = "Import it again with chainrig rig import, or rebuild the shipped one with scripts/build_rig.py."
+
+
+def _none(*shape: int) -> Tensor:
+    return field(default_factory=lambda: torch.zeros(*shape))
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,8 @@ class Rig:
     """All that is fixed about a head: y up, face toward +z, subject's left = +x, origin between the eyes.
 
     Lengths are metres. V vertices, T texture coordinates, F triangles, E expressions, N identity controls,
-    J joints, L landmarks.
-
-    In the file (a compressed npz written by scripts/build_rig.py) the three `*_deltas` are int16 multiples of
-    `delta_unit` metres (20 µm: at most 0.01 mm off), indices are small unsigned integers, names are strings.
+    J joints, C correctives that listen to at most A controls each, Q joints with pose correctives, L
+    landmarks. E, N, J, C and Q may be 0. How it lies in a file: docs/rigs.md.
 
     Attributes:
         rest: (V, 3) the mean head: an androgynous average adult.
@@ -47,6 +49,18 @@ class Rig:
         landmark_triangle: (L,) the triangle that each detector landmark lies on, or None.
         landmark_barycentric: (L, 3) where in that triangle.
         landmark_spread: (L,) metres, how far the detector's landmark strays from there.
+        expression_low, expression_high: (E,) ranges; 0 and 1 where None.
+        expression_units: of each range, "" or "rad"; all "" if empty.
+        expression_sources: what the file that the rig came from calls them; the same if empty.
+        corrective_names: C shapes that several controls bring in together, or one halfway (correctives.py).
+        corrective_deltas: (C, V, 3), to be added before skinning.
+        corrective_controls: (C, A) index into expression_names of what each listens to, −1 for none.
+        corrective_ramps: (C, A, 3) start, peak, end.
+        pose_corrective_joints: (Q,) index into joint_names.
+        pose_corrective_deltas: (9 Q, V, 3) for the entries of R_j − I, row by row.
+        skinning: "linear" or "dual quaternion".
+        albedo: (H, W, 3) uint8 sRGB, row 0 at v = 1, sides powers of two; None where nobody has painted it.
+        source: the file that it was imported from, "" for the shipped head.
     """
 
     rest: Tensor
@@ -70,6 +84,19 @@ class Rig:
     landmark_triangle: Tensor | None = None
     landmark_barycentric: Tensor | None = None
     landmark_spread: Tensor | None = None
+    expression_low: Tensor | None = None
+    expression_high: Tensor | None = None
+    expression_units: tuple[str, ...] = ()
+    expression_sources: tuple[str, ...] = ()
+    corrective_names: tuple[str, ...] = ()
+    corrective_deltas: Tensor = _none(0, 0, 3)
+    corrective_controls: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))
+    corrective_ramps: Tensor = _none(0, 0, 3)
+    pose_corrective_joints: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    pose_corrective_deltas: Tensor = _none(0, 0, 3)
+    skinning: str = "linear"
+    albedo: Tensor | None = None
+    source: str = ""
 
     @classmethod
     def load(cls, path: str | Path | None = None) -> "Rig":
@@ -79,47 +106,44 @@ class Rig:
             ChainRigError: the file is missing, truncated, not a rig, or its arrays do not fit together.
         """
         file = Path(path) if path is not None else assets.path("head_rig.npz")
-        arrays = _read(file)
-        optional = {field.name for field in fields(cls) if field.default is None}
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            if field.name in arrays:
-                values[field.name] = _as_field(arrays[field.name], arrays.get("delta_unit"))
-            elif field.name not in optional:
-                raise _unfit(file, f"it has no {field.name}")
-        rig = cls(**values)
-        rig._check(file)
-        return rig
+        values = rig_file.read(file)
+        required = {each.name for each in fields(cls) if each.default is each.default_factory is MISSING}
+        for name in required - values.keys():
+            raise ChainRigError(f"The rig file {file} is of no use: it has no {name}. {AGAIN}")
+        known = {each.name for each in fields(cls)}
+        rig = cls(**{name: value for name, value in values.items() if name in known})
+        return rig.validated(f"file {file}")
 
-    def _check(self, file: Path) -> None:
-        sizes = {
-            "V": len(self.rest), "F": len(self.triangles), "E": len(self.expression_names),
-            "N": len(self.identity_names), "J": len(self.joint_names), "T": len(self.uv),
-            "L": 0 if self.landmark_triangle is None else len(self.landmark_triangle),
-        }  # fmt: skip
-        for name, axes in _AXES.items():
-            value = getattr(self, name)
-            shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in axes)
-            if value is not None and value.shape != shape:
-                raise _unfit(file, f"{name} has shape {tuple(value.shape)} where {shape} is needed")
-            if value is not None and value.is_floating_point() and not value.isfinite().all():
-                raise _unfit(file, f"{name} holds numbers that are not finite")
-        for name, count in _INDICES.items():
-            value, end = getattr(self, name), sizes.get(count, len(self.part_names))
-            if value is not None and value.numel() and not (0 <= int(value.min()) and int(value.max()) < end):
-                raise _unfit(file, f"{name} points beyond the {end} entries there are")
-        if any(parent >= joint for joint, parent in enumerate(self.joint_parents.tolist())):
-            raise _unfit(file, "a joint comes before its parent")
-        if (self.skin_weights.sum(1) - 1).abs().max() > 1e-3:
-            raise _unfit(file, "the skin weights of a vertex do not sum to 1")
+    def save(self, path: str | Path) -> None:
+        """Writes the rig as one npz; equal rigs give equal bytes.
+
+        Raises:
+            ChainRigError: the file cannot be written.
+        """
+        rig_file.write(Path(path), {each.name: getattr(self, each.name) for each in fields(self)})
+
+    def validated(self, what: str = "") -> "Rig":
+        """The rig itself.
+
+        Args:
+            what: of the rig that a message speaks of, such as "file head.npz".
+
+        Raises:
+            ChainRigError: its arrays do not fit together, hold numbers that are not finite, point at what is
+                not there, or weights do not sum to 1.
+        """
+        reason = complaint(self)
+        if reason:
+            raise ChainRigError(f"The rig {what} is of no use: {reason}. {AGAIN}".replace("  ", " "))
+        return self
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> "Rig":
         """The same rig on another device, its floating-point arrays in another precision."""
         moved = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, Tensor):
-                moved[field.name] = value.to(device, dtype if value.is_floating_point() else value.dtype)
+                moved[each.name] = value.to(device, dtype if value.is_floating_point() else value.dtype)
         return replace(self, **moved)
 
     def at_landmarks(self) -> "Rig":
@@ -130,7 +154,7 @@ class Rig:
         """
         if self.landmark_triangle is None:
             raise ChainRigError(
-                "The rig has no landmark embedding: build one with scripts/build_embedding.py."
+                "The rig does not know where the detector's landmarks lie on it: run chainrig rig embed."
             )
         corners = self.triangles[self.landmark_triangle]
         kept, triangles = corners.unique(return_inverse=True)
@@ -144,48 +168,27 @@ class Rig:
             identity_deltas=self.identity_deltas[:, kept],
             skin_weights=self.skin_weights[kept],
             landmark_triangle=torch.arange(len(triangles)),
+            corrective_deltas=_of_vertices(self.corrective_deltas, kept),
+            pose_corrective_deltas=_of_vertices(self.pose_corrective_deltas, kept),
         )
 
     @cached_property
     def controls(self) -> ControlSpace:
         """The axis of X1 of this rig."""
-        low, high = self.identity_low.tolist(), self.identity_high.tolist()
-        return ControlSpace.of_rig(self.expression_names, self.identity_names, low, high)
+
+        def listed(values: Tensor | None, otherwise: float) -> list[float]:
+            return [otherwise] * len(self.expression_names) if values is None else values.tolist()
+
+        return ControlSpace.of_rig(
+            self.expression_names,
+            self.identity_names,
+            self.identity_low.tolist(),
+            self.identity_high.tolist(),
+            listed(self.expression_low, 0.0),
+            listed(self.expression_high, 1.0),
+            self.expression_units or [""] * len(self.expression_names),
+        )
 
 
-_AXES: dict[str, tuple[str | int, ...]] = {
-    "rest": ("V", 3), "triangles": ("F", 3), "uv": ("T", 2), "uv_triangles": ("F", 3),
-    "part_of_triangle": ("F",),
-    "expression_deltas": ("E", "V", 3), "identity_deltas": ("N", "V", 3), "identity_low": ("N",),
-    "identity_high": ("N",), "joint_parents": ("J",), "joint_rest": ("J", 3),
-    "joint_identity_deltas": ("N", "J", 3),
-    "skin_weights": ("V", "J"), "drivers": ("E", "J", 3), "landmark_triangle": ("L",),
-    "landmark_barycentric": ("L", 3), "landmark_spread": ("L",),
-}  # fmt: skip
-_INDICES = {
-    "triangles": "V", "uv_triangles": "T", "part_of_triangle": "parts", "landmark_triangle": "F",
-}  # fmt: skip
-
-
-def _unfit(file: Path, reason: str) -> ChainRigError:
-    return ChainRigError(f"The rig file {file} is of no use: {reason}. Rebuild it with scripts/build_rig.py.")
-
-
-def _read(file: Path) -> dict[str, np.ndarray]:
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise ChainRigError(f"There is no rig file {file}: check the path.") from None
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ChainRigError(f"The rig file {file} cannot be read ({error}): copy or rebuild it.") from None
-
-
-def _as_field(array: np.ndarray, delta_unit: np.ndarray | None) -> Tensor | tuple[str, ...]:
-    if array.dtype.kind == "U":
-        return tuple(array.tolist())
-    if array.dtype == np.int16 and delta_unit is not None:
-        return torch.from_numpy(array.astype(np.float32) * np.float32(delta_unit))
-    if array.dtype.kind == "f":
-        return torch.from_numpy(array.astype(np.float32))
-    return torch.from_numpy(array.astype(np.int64))
+def _of_vertices(deltas: Tensor, kept: Tensor) -> Tensor:
+    return deltas[:, kept] if len(deltas) else deltas

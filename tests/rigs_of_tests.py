@@ -1,0 +1,25 @@
+"""Small rigs for the tests of deformers and importers."""
+
+from dataclasses import replace
+
+import torch
+
+from pipeline.deform.rig import Rig
+
+
+def with_correctives(rig: Rig, skinning: str = "linear") -> Rig:
+    """The rig of two or more expressions, with a combination, an in-between and a jaw's pose correctives."""
+    g = torch.Generator().manual_seed(11)
+    count = len(rig.rest)
+    itself, halfway = [0.0, 1.0, float("inf")], [0.0, 0.5, 1.0]
+    ramps = torch.tensor([[itself, itself], [halfway, itself]])
+    return replace(
+        rig,
+        corrective_names=("jawOpen+smile", "jawOpen50"),
+        corrective_deltas=0.1 * torch.randn(2, count, 3, generator=g, dtype=rig.rest.dtype),
+        corrective_controls=torch.tensor([[0, 1], [0, -1]]),
+        corrective_ramps=ramps.to(rig.rest.dtype),
+        pose_corrective_joints=torch.tensor([1]),
+        pose_corrective_deltas=0.1 * torch.randn(9, count, 3, generator=g, dtype=rig.rest.dtype),
+        skinning=skinning,
+    ).validated()
