@@ -1,9 +1,30 @@
 """What is known of the controls before any photo: as −log of a density, up to a constant."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Regulariser(Protocol):
+    """What a solver asks of a prior and its box; `Prior` is one, `constraints.Penalised` another."""
+
+    @property
+    def low(self) -> Tensor: ...
+
+    @property
+    def high(self) -> Tensor: ...
+
+    def value(self, x: Tensor) -> Tensor: ...
+
+    def gradient(self, x: Tensor) -> Tensor: ...
+
+    def curvature(self, x: Tensor) -> Tensor: ...
+
+    def project(self, x: Tensor) -> Tensor: ...
+
+    def projected_gradient(self, x: Tensor, gradient: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -32,6 +53,10 @@ class Prior:
         """`(*B, K)` → `(*B, K)`."""
         return self.precision * (x - self.mean) + self.sparsity
 
+    def curvature(self, x: Tensor) -> Tensor:
+        """Second derivatives, `(K, K)`: the same everywhere."""
+        return self.precision.diag()
+
     def project(self, x: Tensor) -> Tensor:
         """The nearest point inside the ranges."""
         return torch.minimum(torch.maximum(x, self.low), self.high)
@@ -40,3 +65,9 @@ class Prior:
         """The gradient without the components that push a control at its bound out: zero at a minimum."""
         outward = ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
         return gradient.masked_fill(outward, 0)
+
+
+def flat(low: Tensor, high: Tensor) -> Prior:
+    """Ranges `(K,)` and nothing else known."""
+    zero = torch.zeros_like(low)
+    return Prior(zero, zero, zero, low, high)
