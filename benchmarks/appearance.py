@@ -21,10 +21,10 @@ from statistics import mean
 import torch
 
 from pipeline import assets
-from pipeline.chain import build_renderer
 from pipeline.config import load_config
 from pipeline.deform.deform import Deformer
 from pipeline.fit import FaceFitter
+from pipeline.portrait import face_in_view
 from pipeline.focal import estimate_focal
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.target.faces import find_faces
@@ -43,27 +43,26 @@ def follow(path: Path, settings: list[str]) -> dict:
     torch.set_num_threads(1)
     fitter = _fitter(tuple(settings))
     photo = read_photo(path)
-    settled = fitter.settle(photo, max(find_faces(photo.pixels), key=lambda face: face.area))
-    camera = fitter.camera(photo, settled.region)
-    objective = fitter.objective(settled, camera)
+    target = fitter.target(photo, max(find_faces(photo.pixels), key=lambda face: face.area))
+    camera = fitter.camera(photo, target)
+    objective = fitter.objective(target, camera)
     began = time.process_time()
-    start = fitter.warm_start(objective, fitter.first_guess(settled, camera))
+    start = fitter.warm_start(objective, fitter.first_guess(target, camera))
     solution, prior = fitter.solve(objective, start, lambda residual: None)
     fitted = time.process_time()
     found, objective, closer, look = fitter.fit_appearance(
-        photo, settled, camera, objective, solution, prior, lambda residual: None
+        photo, target, camera, objective, solution, prior, lambda residual: None
     )
     done = time.process_time()
-    told = fitter.found_appearance(photo, settled, found, closer.x, look)
-    crop, mask = fitter.face(photo, settled)
+    told = fitter.studio.told(photo, target, found, closer.x, look)
+    crop, mask = face_in_view(photo, target)
     with torch.no_grad():
         vertices = Deformer(fitter.rig)(closer.x.float())
         pictures = [
-            build_renderer(fitter.rig, found, material, light)(vertices).clamp(0, 1)
-            for material, light in ((fitter.material, None), (look.material, look.light))
+            fitter.studio.renderer(found, one)(vertices).clamp(0, 1) for one in (fitter.studio.default, look)
         ]
     medians = [float((picture - crop)[mask].abs().mean(-1).median()) for picture in pictures]
-    percent = objective.scale.percent
+    percent = objective.percent
     return {
         "photo": path.stem,
         "error_start": told.error_start,
@@ -121,14 +120,14 @@ def tell_distance(head: int, settings: list[str]) -> list[dict]:
         focal = focal_for_distance(torch.tensor(500.0), distance)
         true = Camera(focal, torch.tensor([300.0, 300.0]), size=(600, 600))
         with torch.no_grad():
-            picture = build_renderer(fitter.rig, true, fitter.material)(
+            picture = fitter.studio.renderer(true, fitter.studio.default)(
                 Deformer(fitter.rig)(fitter.prior.project(x).float())
             )
         photo = Photo((picture.clamp(0, 1) * 255).round().to(torch.uint8), Path("render"), "")
-        settled = fitter.settle(photo, max(find_faces(photo.pixels), key=lambda face: face.area))
-        camera = fitter.camera(photo, settled.region)
-        objective = fitter.objective(settled, camera)
-        start = fitter.warm_start(objective, fitter.first_guess(settled, camera))
+        target = fitter.target(photo, max(find_faces(photo.pixels), key=lambda face: face.area))
+        camera = fitter.camera(photo, target)
+        objective = fitter.objective(target, camera)
+        start = fitter.warm_start(objective, fitter.first_guess(target, camera))
         found = estimate_focal(
             objective, fitter.prior, start, away, camera, config.appearance.distance_spread
         )

@@ -47,18 +47,18 @@ def objective_for(samples: int) -> LandmarkObjective:
     """f̂ of the example photo, the detector's own derivative, `samples`² samples a pixel."""
     fitter = FaceFitter(load_config(None, [f"render.samples={samples}", "fit.detector_smoothing=0"]))
     photo = read_photo(assets.path("example.png"))
-    settled = fitter.settle(photo, find_faces(photo.pixels)[0])
-    return fitter.objective(settled, fitter.camera(photo, settled.region))
+    target = fitter.target(photo, find_faces(photo.pixels)[0])
+    return fitter.objective(target, fitter.camera(photo, target))
 
 
 def halfway() -> Tensor:
     """The controls `(K,)` after half of the steps of the default fit of the example photo."""
     fitter = FaceFitter(load_config(None, [f"fit.iterations={Config().fit.iterations // 2}"]))
     photo = read_photo(assets.path("example.png"))
-    settled = fitter.settle(photo, find_faces(photo.pixels)[0])
-    camera = fitter.camera(photo, settled.region)
-    objective = fitter.objective(settled, camera)
-    start = fitter.warm_start(objective, fitter.first_guess(settled, camera))
+    target = fitter.target(photo, find_faces(photo.pixels)[0])
+    camera = fitter.camera(photo, target)
+    objective = fitter.objective(target, camera)
+    start = fitter.warm_start(objective, fitter.first_guess(target, camera))
     return fitter.solve(objective, start, lambda residual: None)[0].x
 
 
@@ -121,7 +121,7 @@ def main() -> None:
     table = finite_differences(fine, x, columns, scale)
     reference = plateau(table)
     report: dict = {
-        "residual_percent_iod": fine.scale.percent(fine.residual(x)),
+        "residual_percent_iod": fine.percent(fine.residual(x)),
         "steps": STEPS,
         "controls": {},
     }

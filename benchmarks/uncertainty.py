@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from pipeline import uncertainty
-from pipeline.chain import build_chain, build_stand_in
-from pipeline.config import load_config
+from pipeline.chain import build_stand_in
+from pipeline.config import Config, load_config
 from pipeline.derivatives.pushed_columns import pushed_columns
 from pipeline.detect.embedding import SCORED
 from pipeline.detect.facemesh import FaceMesh
@@ -39,7 +39,9 @@ from pipeline.render.camera import Camera
 from pipeline.result import FitResult, Picture
 from pipeline.solve.priors import Prior
 from pipeline.target.faces import Face, Settled
+from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo
+from pipeline.target.target import Target, seen_by
 
 SIDE, FOCAL = 512, 2000.0  # of the photo, pixels
 BLANK = Photo(torch.zeros(SIDE, SIDE, 3, dtype=torch.uint8), Path("render"), "")
@@ -55,12 +57,16 @@ GROUPS = ("brow", "cheek", "eyeBlink", "eyeLook", "eye", "jaw", "mouth", "nose",
 class Known(FaceFitter):
     """A fitter whose photo has already been read."""
 
-    settled: Settled
+    seen: Target
 
-    def settle(self, photo: Photo, face: Face) -> Settled:
-        return self.settled
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.studio.picture = self._no_picture  # type: ignore[method-assign]
 
-    def picture(self, *_: Any) -> Picture:
+    def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:
+        return self.seen
+
+    def _no_picture(self, *_: Any) -> Picture:
         """Nobody looks at it."""
         return Picture(torch.zeros(1, 1, 4, dtype=torch.uint8), torch.eye(2, 3))
 
@@ -87,7 +93,7 @@ def draw(prior: Prior, expression: slice, pose: slice, generator: torch.Generato
     return x
 
 
-def photograph(fit: Known, x: Tensor, generator: torch.Generator, errors: str) -> tuple[Settled, Camera]:
+def photograph(fit: Known, x: Tensor, generator: torch.Generator, errors: str) -> tuple[Target, Camera]:
     """What the detector reads on a render of x, with errors added, and the camera of its view.
 
     Errors are independent and normal, of σ√n in every coordinate: that is what the fit's objective says of
@@ -99,15 +105,17 @@ def photograph(fit: Known, x: Tensor, generator: torch.Generator, errors: str) -
     with torch.no_grad():
         region = Region.around(plain(x.float()))
         camera = Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
-        samples = fit.config.render.samples
-        chain = build_chain(fit.rig, camera, fit.detector, fit.material, samples=samples, **fit.render)
-        seen = fit.detector.forward_full(list(chain)[1](list(chain)[0](x.float())))
+        chain = fit.studio.chain(camera, fit.mesh)
+        seen = fit.mesh.forward_full(list(chain)[1](list(chain)[0](x.float())))
     landmarks = seen.landmarks.clone()
-    scale = LandmarkObjective(chain, plain, landmarks, fit.config.priors.residual_percent).scale
-    share = uncertainty.whitening(fit.rig) if errors == "by landmark" else torch.ones(2 * len(SCORED))
-    sd = 1 / (scale.weight * share).float().view(-1, 2)
+    even = LandmarkObjective.towards(landmarks, chain, plain, fit.config.priors.residual_percent)
+    share = torch.ones(2 * len(SCORED)).double()
+    if errors == "by landmark":
+        share = uncertainty.whitening(even, fit.spread, 2 * len(SCORED))
+    sd = 1 / (even.per_pixel * share).float().view(-1, 2)
     landmarks[list(SCORED), :2] += sd * torch.randn(sd.shape, generator=generator)
-    return Settled(region, region.map_to_photo(landmarks), float(seen.presence)), camera
+    read = region.map_to_photo(landmarks)
+    return seen_by(fit.mesh, Settled(region, read, float(seen.presence)), (region, read)), camera
 
 
 def one(task: tuple[int, tuple[str, ...], str, bool]) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def one(task: tuple[int, tuple[str, ...], str, bool]) -> dict[str, Any]:
     fit = fitter(settings)
     space, generator = fit.rig.controls, torch.Generator().manual_seed(index)
     truth = draw(fit.prior, space.groups["expression"], space.groups["pose"], generator)
-    fit.settled, camera = photograph(fit, truth, generator, errors)
+    fit.seen, camera = photograph(fit, truth, generator, errors)
     box = torch.tensor([0.0, 0.0, SIDE, SIDE])
     try:
         found = fit.fit(BLANK, Face(box, 1.0, torch.zeros(6, 2)))
@@ -152,17 +160,15 @@ def estimate(fit: Known, found: FitResult) -> Tensor:
 def look(fit: Known, x: Tensor, camera: Camera, free: list[int]) -> dict[str, Any]:
     """± by the chain's own Jacobian, and how far each control's full range moves the detector's landmarks."""
     space = fit.rig.controls
-    objective = fit.objective(fit.settled, camera)
-    residual, weight = objective.residual(x), uncertainty.whitening(fit.rig)
-    detector = FaceMesh.load(smoothing=CHAIN_SMOOTHING)
-    chain = build_chain(
-        fit.rig, camera, detector, fit.material, samples=fit.config.render.samples, **fit.render
-    )
+    objective = fit.objective(fit.seen, camera)
+    residual = objective.residual(x)
+    weight = uncertainty.whitening(objective, fit.spread, len(residual))
+    chain = fit.studio.chain(camera, FaceMesh.load(smoothing=CHAIN_SMOOTHING))
     names = [space.names[k] for k in free]
     columns = pushed_columns(chain, x.float(), {"control": names})[-1].values  # [478, 3, free]
     at = torch.tensor([space.index(name) for name in names])
     jacobian = uncertainty.cheap_jacobian(objective, fit.rig, x)
-    pushed = columns[list(SCORED), :2].flatten(0, 1).double() * objective.scale.weight
+    pushed = columns[list(SCORED), :2].flatten(0, 1).double() * objective.per_pixel[:, None]
     jacobian[:, at] = pushed
     known = uncertainty.posterior(jacobian * weight[:, None], residual * weight, fit.prior, x)
     moved = []

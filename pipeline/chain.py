@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import LandmarkEmbedding
-from pipeline.detect.facemesh import FaceMesh
+from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.layer import Pipeline
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
@@ -19,12 +19,12 @@ from pipeline.render.surface import Surface
 def build_chain(
     rig: Rig,
     camera: Camera,
-    detector: FaceMesh,
+    detector: LandmarkDetector,
     material: Material,
     light: Light | None = None,
     **render: Any,
 ) -> Pipeline:
-    """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, 478, 3)` landmarks in pixels of the view."""
+    """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, L, 2 or 3)` landmarks in pixels of the view."""
     return Pipeline([Deformer(rig), build_renderer(rig, camera, material, light, **render), detector])
 
 

@@ -64,6 +64,28 @@ class Render(Section):
     samples: int = Field(default=2, ge=1, le=8, description="samples a pixel, on each axis")
 
 
+class Landmarks(Section):
+    detector: str = Field(
+        default="facemesh", description="facemesh, fan, fan-3d, or a file that train-detector wrote"
+    )
+    whiten: bool = Field(
+        default=True, description="landmarks count by how well the detector finds the same spot on renders"
+    )
+    bias_file: str | None = Field(
+        default=None, description="what chainrig detector bias wrote of the detector; null: facemesh's own"
+    )
+    correct: bool = Field(
+        default=False, description="take the mean error of the detector on renders off its landmarks"
+    )
+    near: float = Field(
+        default=0.5, ge=0, le=1, description="weight of labels that the detector has only nearly"
+    )
+    label_percent: float = Field(
+        default=0.5, gt=0, description="how well labels should agree, % of the outer-eye distance"
+    )
+    force: bool = Field(default=False, description="fit also where the detector doubts that there is a face")
+
+
 class Appearance(Section):
     fit: bool = Field(
         default=False,
@@ -96,6 +118,7 @@ class Priors(Section):
 
 class Config(Section):
     fit: Fit = Field(default=Fit(), description="the solver")
+    landmarks: Landmarks = Field(default=Landmarks(), description="layer 3, and the photo's landmarks")
     camera: Camera = Field(default=Camera(), description="the pinhole camera that took the photo")
     render: Render = Field(default=Render(), description="layer 2")
     appearance: Appearance = Field(default=Appearance(), description="of the render: fixed, or fitted")

@@ -12,6 +12,8 @@ from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import SCHEMA
 from pipeline.render.lighting import Light
+from pipeline.target.labels.labels import Labels
+from pipeline.target.schemes import scheme
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,18 @@ class SeenPhoto:
     Attributes:
         path: as the fit was given it.
         sha256: of the file's bytes.
+        detector: what `--detector` was.
         region: what the detector looked at; the landmarks' own where an older file does not say.
-        target: `(478, 2)` float32 its landmarks, in pixels.
+        target: `(L, 2)` float32 its landmarks, in pixels.
+        labels: the points that a person placed, where these were the target.
     """
 
     path: Path
     sha256: str
+    detector: str
     region: Region
     target: Tensor
+    labels: Labels | None = None
 
 
 @dataclass(frozen=True)
@@ -122,15 +128,28 @@ def _seen_photo(document: dict[str, Any]) -> SeenPhoto | None:
     """What the fit saw; None where somebody has left out the landmarks."""
     if "landmarks" not in document:
         return None
-    target = _numbers(document["landmarks"]["target"], 478, 2)
-    photo, region = document["photo"], document.get("region")
+    landmarks, photo, region = document["landmarks"], document["photo"], document.get("region")
+    of, detector = scheme(landmarks.get("scheme", "mediapipe478")), str(document.get("detector", "facemesh"))
+    target = _numbers(landmarks["target"], len(of), 2)
+    path, digest = Path(photo["path"]), photo["sha256"]
     if region is None:
-        return SeenPhoto(Path(photo["path"]), photo["sha256"], Region.around(target), target)
+        return SeenPhoto(path, digest, detector, Region.around(target), target)
     centre, side = _numbers(region["centre_px"], 2), _numbers(region["side_px"])
     if not side > 0:
         raise ValueError("a region without pixels")
     turned = Region(centre, side, _numbers(region["rotation_rad"]))
-    return SeenPhoto(Path(photo["path"]), photo["sha256"], turned, target)
+    return SeenPhoto(path, digest, detector, turned, target, _labels(document.get("labels")))
+
+
+def _labels(found: dict[str, Any] | None) -> Labels | None:
+    if found is None:
+        return None
+    of, index = scheme(found["scheme"]), torch.tensor(found["index"])
+    points = torch.full((len(of), 2), torch.nan, dtype=torch.float64)
+    weights = torch.zeros(len(of), dtype=torch.float64)
+    points[index] = _numbers(found["target"], len(index), 2).double()
+    weights[index] = _numbers(found["weight"], len(index)).double()
+    return Labels(points, weights, of, Path(found["path"]))
 
 
 def _numbers(values: Any, *shape: int) -> Tensor:

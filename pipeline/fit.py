@@ -3,38 +3,35 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pipeline import uncertainty
-from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
-from pipeline.chain import build_chain, build_renderer, build_stand_in
+from pipeline.chain import build_stand_in
 from pipeline.config import Config
-from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
-from pipeline.detect.embedding import IBUG68
+from pipeline.detect.detectors import load_detector
 from pipeline.detect.facemesh import FaceMesh
-from pipeline.detect.region import LEFT_EYE, RIGHT_EYE, Region
+from pipeline.detect.region import LEFT_EYE, RIGHT_EYE
+from pipeline.detector_bias.known import known_errors, spread_of
 from pipeline.errors import ChainRigError
+from pipeline.face_prior import build_prior, relax_identity
 from pipeline.focal import estimate_focal
-from pipeline.objective import LandmarkObjective, build_prior, relax_identity
-from pipeline.outputs.head_angles import yaw_pitch_roll
-from pipeline.outputs.overlay import BACKGROUND, PANEL, frame
-from pipeline.render import srgb
+from pipeline.head_angles import yaw_pitch_roll
+from pipeline.objective import LandmarkObjective
+from pipeline.portrait import Look, Studio
 from pipeline.render.camera import Camera, focal_for_distance
-from pipeline.render.head_texture import HeadTexture
-from pipeline.render.ids import choose, find
-from pipeline.render.lighting import Light
-from pipeline.render.material import Material
-from pipeline.render.passes import cut_out
-from pipeline.result import FitResult, FoundAppearance, Picture
+from pipeline.result import FitResult, LabelledPoints
 from pipeline.solve import adjoint_broyden, levenberg_marquardt
 from pipeline.solve.adjoint_broyden import Solution
 from pipeline.solve.priors import Prior
-from pipeline.target.faces import Face, Settled, find_faces, settle
+from pipeline.target.comparison import Comparison
+from pipeline.target.faces import Face, find_faces
+from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
+from pipeline.target.reading import converted, trusting
+from pipeline.target.target import Target, labelled, look
 
 MIN_PRESENCE = 0.5
 Progress = Callable[[int, int, float], None]
@@ -53,50 +50,41 @@ def fit_photo(path: str, config: Config | None = None) -> FitResult:
     return FaceFitter(config or Config()).fit(photo, max(faces, key=lambda face: face.area))
 
 
-class Look(NamedTuple):
-    """Light and colours as a renderer takes them, and what a fit tells about them."""
-
-    material: Material
-    light: Light
-    appearance: Appearance
-    focal_spread: float | None
-
-
 class FaceFitter:
     """Loads the rig, its texture and the detector once, and fits faces with them.
 
     Raises:
-        ChainRigError: the configuration names a control that the rig does not have.
+        ChainRigError: the configuration names a control that the rig does not have, or a detector or a
+            rasterizer that cannot be used.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        if config.render.rasterizer != "auto":
-            find(config.render.rasterizer, "cpu")  # complains before a minute is spent
         self.rig = Rig.load()
-        self.texture = HeadTexture.load()
-        self.material = Material(self.texture())
-        self.detector = FaceMesh.load(smoothing=config.fit.detector_smoothing)
+        self.studio = Studio(self.rig, config)
+        self.detector = load_detector(config.landmarks.detector, smoothing=config.fit.detector_smoothing)
+        self.mesh = self.detector if isinstance(self.detector, FaceMesh) else FaceMesh.load()
+        self.errors = known_errors(self.detector, self.rig, config.landmarks.bias_file)
+        self.spread = spread_of(self.errors)
         self.prior = build_prior(self.rig, config.priors, config.controls)
-        self.render: dict[str, Any] = {
-            "renderer": config.render.renderer,
-            "rasterizer": config.render.rasterizer,
-        }
 
-    def fit(self, photo: Photo, face: Face, on_progress: Progress | None = None) -> FitResult:
+    def fit(
+        self, photo: Photo, face: Face, on_progress: Progress | None = None, labels: Labels | None = None
+    ) -> FitResult:
         """The controls that make the chain's landmarks match those of a face.
 
         Args:
             on_progress: called with (step, steps at most, residual in % of the outer-eye distance).
+            labels: points that a person placed, in place of what the detector says of the photo.
 
         Raises:
-            ChainRigError: the detector doubts that there is a face.
+            ChainRigError: the detector doubts that there is a face, or the labels are not on it.
         """
         began = time.perf_counter()
-        settled = self.settle(photo, face)
-        camera = self.camera(photo, settled.region)
-        objective = self.objective(settled, camera)
-        start = self.warm_start(objective, self.first_guess(settled, camera))
+        target = self.target(photo, face, labels)
+        camera = self.camera(photo, target)
+        objective = self.objective(target, camera)
+        start = self.warm_start(objective, self.first_guess(target, camera))
         steps = 0
         most = self.config.fit.iterations
         if self.config.appearance.fit:
@@ -106,14 +94,14 @@ class FaceFitter:
             nonlocal steps
             steps += 1
             if on_progress is not None:
-                on_progress(steps, most, objective.scale.percent(residual))
+                on_progress(steps, most, objective.percent(residual))
 
         start_residual, start_vjp = objective.residual_and_vjp(start)
         solution, prior = self.solve(objective, start, progress)
-        look = None
+        seen_as = self.studio.default
         if self.config.appearance.fit:
-            camera, objective, solution, look = self.fit_appearance(
-                photo, settled, camera, objective, solution, prior, progress
+            camera, objective, solution, seen_as = self.fit_appearance(
+                photo, target, camera, objective, solution, prior, progress
             )
         residual, vjp = objective.residual_and_vjp(solution.x)
 
@@ -122,19 +110,22 @@ class FaceFitter:
 
         gradient_norms = norm(start, start_vjp(start_residual)), norm(solution.x, vjp(residual))
         x = solution.x
-        values = self.rig.controls.unpack(x)
-        groups = self.rig.controls.groups
-        names = self.rig.controls.names
-        landmarks = settled.region.map_to_photo(objective.landmarks(x))
-        embedded = settled.region.map_to_photo(objective.stand_in_chain(x).to(landmarks))
+        space = self.rig.controls
+        values, groups, names = space.unpack(x), space.groups, space.names
+        landmarks = objective.landmarks(x)
+        embedded = target.region.map_to_photo(objective.stand_in_chain(x).to(target.landmarks))
         rotation, translation = x[groups["pose"]][:3].tolist(), x[groups["pose"]][3:].tolist()
-        sd, unseen = self.uncertainty(objective, x, residual)
+        by_hand = target.reading is not None
+        sd, unseen = self.uncertainty(objective, x, residual, None if by_hand else self.spread)
+        found = seen_as.found is not None
         return FitResult(
             photo=photo,
             face=face,
             rig="head_rig",
-            detector="facemesh",
-            rasterizer=self.rasterizer,
+            detector=self.config.landmarks.detector,
+            scheme=self.detector.scheme,
+            presence=target.mesh.presence,
+            rasterizer=self.studio.rasterizer,
             solver=self.config.fit.derivatives,
             controls={name: values[name] for name in names[groups["expression"]]},
             identity={name: values[name] for name in names[groups["identity"]]},
@@ -144,50 +135,50 @@ class FaceFitter:
             eye_right=self._gaze(x, "eye_right"),
             focal_px=float(camera.focal_px),
             principal_point=(float(camera.principal_point_px[0]), float(camera.principal_point_px[1])),
-            region=settled.region,
-            target=settled.landmarks[:, :2],
-            render=landmarks[:, :2],
-            projected68=embedded[list(IBUG68), :2],
-            residual_start=objective.scale.percent(start_residual),
-            residual_final=objective.scale.percent(residual),
+            region=target.region,
+            target=target.landmarks[:, :2],
+            render=target.region.map_to_photo(landmarks)[:, :2],
+            projected68=converted(embedded, "mediapipe478", "ibug68")[:, :2],
+            residual_start=objective.percent(start_residual),
+            residual_final=objective.percent(residual),
             gradient_norm_start=gradient_norms[0],
             gradient_norm_final=gradient_norms[1],
             evaluations=objective.evaluations,
             gradients=objective.gradients,
             seconds=time.perf_counter() - began,
             status=solution.status,
-            picture=self.picture(photo, settled, camera, x, look),
-            appearance=look and self.found_appearance(photo, settled, camera, x, look),
-            uncertainty=self.rig.controls.unpack(sd),
+            picture=self.studio.picture(photo, target, camera, x, seen_as),
+            appearance=self.studio.told(photo, target, camera, x, seen_as) if found else None,
+            uncertainty=space.unpack(sd),
             unobservable=unseen,
+            labels=self._labelled(target, objective, residual),
         )
 
-    def settle(self, photo: Photo, face: Face) -> Settled:
-        """The region and the landmarks of a face.
+    def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:
+        """The points of a face that the fit aims at.
 
         Raises:
-            ChainRigError: the detector doubts that there is a face.
+            ChainRigError: the detector doubts that there is a face, or the labels are not on it.
         """
-        settled = settle(photo.pixels, face, self.detector)
-        if settled.presence < MIN_PRESENCE:
+        target = look(photo, face, self.mesh, self.detector)
+        if target.mesh.presence < MIN_PRESENCE and not self.config.landmarks.force:
             raise ChainRigError(
                 f"The landmark detector sees no whole face at this place of {photo.path} (presence "
-                f"{settled.presence:.2f}): take a photo in which it is larger, sharper or less covered."
+                f"{target.mesh.presence:.2f}): take a photo in which it is larger, sharper or less covered, "
+                "or insist with --force."
             )
-        return settled
+        if labels is None:
+            return target
+        return labelled(target, labels, self.detector, trusting(self.config.landmarks.near))
 
-    def camera(self, photo: Photo, region: Region) -> Camera:
+    def camera(self, photo: Photo, target: Target) -> Camera:
         """The photo's camera, looking at the detector's region.
 
         The focal length is the configured one, the EXIF's, or that of a camera at the configured distance: a
         portrait is often cropped, so its width tells less of the lens than the face's size does.
         """
-        known = self.known_focal(photo)
-        focal = (
-            region.side.new_tensor(known)
-            if known
-            else focal_for_distance(region.side, self.config.camera.distance_m)
-        )
+        known, side, region = self.known_focal(photo), target.mesh.region.side, target.region
+        focal = side.new_tensor(known) if known else focal_for_distance(side, self.config.camera.distance_m)
         middle = torch.tensor([photo.width / 2, photo.height / 2])
         return Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
 
@@ -195,21 +186,52 @@ class FaceFitter:
         """In pixels, if the configuration or the photo's EXIF say."""
         return self.config.camera.focal_px or photo.focal_px
 
-    def objective(self, settled: Settled, camera: Camera) -> LandmarkObjective:
+    def objective(self, target: Target, camera: Camera) -> LandmarkObjective:
         """The residuals of the full chain and of its stand-in for a face."""
-        samples = self.config.render.samples
-        chain = build_chain(self.rig, camera, self.detector, self.material, samples=samples, **self.render)
-        stand_in = build_stand_in(self.rig, camera).double()
-        target = settled.region.map_to_crop(settled.landmarks)
-        return LandmarkObjective(chain, stand_in, target, self.config.priors.residual_percent)
+        settings = self.config
+        by_hand = target.reading is not None
+        comparison = target.comparison
+        if settings.landmarks.whiten and not by_hand and self.spread is not None:
+            comparison = comparison.whitened(self.spread)
+        bias = (
+            self._bias(target, comparison) if settings.landmarks.correct else torch.zeros_like(target.points)
+        )
+        return LandmarkObjective(
+            self.studio.chain(camera, self.detector),
+            build_stand_in(self.rig, camera).double(),
+            comparison,
+            target.in_view,
+            target.iod_in_view,
+            settings.landmarks.label_percent if by_hand else settings.priors.residual_percent,
+            # A person sees the face; the detector errs, on the photo and on the render alike.
+            chain_offset=-bias if by_hand else 0.0,
+            stand_in_offset=0.0 if by_hand else bias,
+        )
 
-    def first_guess(self, settled: Settled, camera: Camera) -> Tensor:
+    def _bias(self, target: Target, comparison: Comparison) -> Tensor:
+        """`(M, 2)` by which the detector's points miss the rig's on renders, in pixels of the view.
+
+        Raises:
+            ChainRigError: nobody has measured it.
+        """
+        if self.errors is None:
+            raise ChainRigError(
+                "landmarks.correct needs what the detector errs by on renders: measure it with chainrig "
+                "detector bias, and give its bias.npz as landmarks.bias_file."
+            )
+        turn = target.mesh.region.rotation - target.region.rotation  # from the face's frame to the view's
+        cos, sin = float(turn.cos()), float(turn.sin())
+        percent = self.errors.bias.nan_to_num() @ torch.tensor([[cos, sin], [-sin, cos]]).double()
+        return comparison.detected(percent) * target.iod_in_view / 100
+
+    def first_guess(self, target: Target, camera: Camera) -> Tensor:
         """The rest face `(K,)` float64, facing the camera, its eyes where the photo's are."""
-        eyes = settled.landmarks[[RIGHT_EYE, LEFT_EYE], :2].mean(0).double()
+        mesh = target.mesh
+        eyes = mesh.landmarks[[RIGHT_EYE, LEFT_EYE], :2].mean(0).double()
         focal = camera.focal_px.double()
-        distance = float(focal / focal_for_distance(settled.region.side.double(), 1.0))
+        distance = float(focal / focal_for_distance(mesh.region.side.double(), 1.0))
         x, y = ((eyes - camera.principal_point_px) / focal * distance).tolist()
-        pose = {"headRotationZ": -float(settled.region.rotation)}
+        pose = {"headRotationZ": -float(mesh.region.rotation)}
         pose |= {"headTranslationX": x, "headTranslationY": -y, "headTranslationZ": -distance}
         space = self.rig.controls
         return self.prior.project(space.pack(pose, space.rest.clone()))
@@ -261,32 +283,25 @@ class FaceFitter:
         return stage(solution, prior, 12, 22, gradients), prior
 
     def uncertainty(
-        self, objective: LandmarkObjective, x: Tensor, residual: Tensor
+        self, objective: LandmarkObjective, x: Tensor, residual: Tensor, spread: Tensor | None
     ) -> tuple[Tensor, tuple[str, ...]]:
         """± of every control `(K,)`, and the names of those that the photo cannot see; by the stand-in.
 
         Args:
             residual: `(M,)` of the chain at x.
+            spread: of the landmarks, where these are a detector's.
         """
-        space, weight = self.rig.controls, uncertainty.whitening(self.rig)
+        space, weight = self.rig.controls, uncertainty.whitening(objective, spread, len(residual))
         prior = uncertainty.belief(self.prior, self.rig, self.config.priors)
         jacobian = uncertainty.cheap_jacobian(objective, self.rig, x) * weight[:, None]
         known = uncertainty.posterior(jacobian, residual * weight, prior, x)
-        moved = uncertainty.full_range_px(objective.stand_in_chain, space, x)
+        moved = uncertainty.full_range_px(objective, space, x)
         return known.sd, uncertainty.unobservable(space.controls, moved)
-
-    @property
-    def rasterizer(self) -> str:
-        """Who finds what pixels see."""
-        settings = self.config.render
-        if settings.renderer == "raytrace":
-            return "mitsuba"
-        return choose("cpu") if settings.rasterizer == "auto" else settings.rasterizer
 
     def fit_appearance(
         self,
         photo: Photo,
-        settled: Settled,
+        target: Target,
         camera: Camera,
         objective: LandmarkObjective,
         solution: Solution,
@@ -303,16 +318,10 @@ class FaceFitter:
             away = self.rig.controls.index("headTranslationZ")
             focal, spread, x = estimate_focal(objective, prior, x, away, camera, settings.distance_spread)
             found = Camera(focal, camera.principal_point_px, camera.view, camera.size)
-        crop, mask = self.face(photo, settled)
-        renderer = build_renderer(self.rig, found, self.material)
-        appearance = estimate(renderer, self.texture, Deformer(self.rig)(x.float()), crop, mask)
-        look = Look(appearance.material(self.texture), appearance.light, appearance, spread)
-        samples = self.config.render.samples
+        seen_as = self.studio.find_look(photo, target, found, x)
         again = replace(
             objective,
-            chain=build_chain(
-                self.rig, found, self.detector, look.material, look.light, samples=samples, **self.render
-            ),
+            chain=self.studio.chain(found, self.detector, seen_as),
             stand_in_chain=build_stand_in(self.rig, found).double(),
         )
         closer = adjoint_broyden.minimize(
@@ -324,62 +333,29 @@ class FaceFitter:
             refresh=self.config.fit.derivatives != "chain",
             on_step=on_step,
         )
-        percent = objective.scale.percent
-        if percent(closer.residual) <= percent(solution.residual):
-            return found, again, closer, look
+        if objective.percent(closer.residual) <= objective.percent(solution.residual):
+            return found, again, closer, replace(seen_as, focal_spread=spread)
         objective.evaluations, objective.gradients = again.evaluations, again.gradients
-        return camera, objective, solution, look._replace(focal_spread=None)
+        return camera, objective, solution, seen_as
 
-    def face(self, photo: Photo, settled: Settled) -> tuple[Tensor, Tensor]:
-        """The detector's view of the photo `(256, 256, 3)` sRGB, and the pixels of it inside the face."""
-        crop = settled.region.crop(photo.srgb)
-        return crop, face_mask(settled.region.map_to_crop(settled.landmarks), settled.region.size)
-
-    @torch.no_grad()
-    def found_appearance(
-        self, photo: Photo, settled: Settled, camera: Camera, x: Tensor, look: Look
-    ) -> FoundAppearance:
-        """What a fit reports of light and colours."""
-        vertices = Deformer(self.rig)(x.float())
-        crop, mask = self.face(photo, settled)
-        errors = [
-            photometric_error(
-                build_renderer(self.rig, camera, material, light, **self.render)(vertices), crop, mask
-            )
-            for material, light in ((self.material, Light.default()), (look.material, look.light))
-        ]
-        light = look.light
-        return FoundAppearance(
-            ambient=light.ambient.tolist(),
-            directional=light.directional.tolist(),
-            direction=light.towards().tolist(),
-            harmonics=light.harmonics.tolist(),
-            colours={name: list(colour) for name, colour in look.appearance.colours.items()},
-            error_start=errors[0],
-            error_final=errors[1],
-            distance_m=-float(x[self.rig.controls.index("headTranslationZ")]),
-            distance_spread=look.focal_spread,
+    def _labelled(
+        self, target: Target, objective: LandmarkObjective, residual: Tensor
+    ) -> LabelledPoints | None:
+        """The labels beside what the chain says of them, at residuals `(2M or more,)`."""
+        if target.reading is None:
+            return None
+        apart = (residual[: len(objective.per_pixel)] / objective.per_pixel).view(-1, 2)
+        found = (objective.target + apart).to(target.landmarks)
+        labels = target.reading.labels
+        return LabelledPoints(
+            path=str(labels.path),
+            scheme=labels.scheme.name,
+            index=tuple(target.reading.index.tolist()),
+            weight=tuple(labels.weights[target.reading.index].tolist()),
+            target=target.points,
+            render=target.region.map_to_photo(found),
+            report=target.reading.report(),
         )
-
-    def picture(
-        self, photo: Photo, settled: Settled, camera: Camera, x: Tensor, look: Look | None
-    ) -> Picture:
-        """The rig with controls `(K,)` as it stands in the part of the photo that the overlay shows."""
-        left, top, right, bottom = frame(photo, settled.landmarks[:, :2])
-        zoom = PANEL / max(right - left, bottom - top)
-        view = torch.tensor([[zoom, 0, -left * zoom], [0, zoom, -top * zoom]])
-        size = (round((bottom - top) * zoom), round((right - left) * zoom))
-        closer = Camera(camera.focal_px, camera.principal_point_px, view, size)
-        material, light = (look.material, look.light) if look else (self.material, None)
-        renderer = build_renderer(self.rig, closer, material, light, samples=2, **self.render)
-        behind = torch.tensor(BACKGROUND) / 255
-        renderer.background = srgb.decode(behind)
-        with torch.no_grad():
-            vertices = Deformer(self.rig)(x.float())
-            rgb = renderer(vertices)
-            rgba = cut_out(renderer, vertices, rgb).clamp(0, 1)
-        photo_from_picture = torch.tensor([[1 / zoom, 0, left], [0, 1 / zoom, top]])
-        return Picture((rgba * 255).round().to(torch.uint8), photo_from_picture)
 
     def _gaze(self, x: Tensor, joint: str) -> tuple[float, float]:
         """(yaw, pitch) of an eye in the head, radians."""

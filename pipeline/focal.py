@@ -55,7 +55,7 @@ def estimate_focal(
         landmarks = torch.func.functional_call(
             objective.stand_in_chain, {name: focal * y[-1].exp()}, (moved(y),)
         )
-        return objective.of_landmarks(landmarks) + offset
+        return objective.of_embedded(landmarks) + offset
 
     def residual_and_jacobian(y: Tensor) -> tuple[Tensor, Tensor]:
         jacobian, value = torch.func.jacfwd(lambda y: (residual(y),) * 2, has_aux=True)(y)

@@ -1,93 +1,140 @@
-"""f̂(X4): how far the chain's landmarks are from the photo's, and the prior on the controls."""
+"""f̂(X4): how far the chain's landmarks are from those of the photo, by a detector or by hand."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pipeline.config import Priors
-from pipeline.deform.rig import Rig
-from pipeline.detect.embedding import SCORED
-from pipeline.detect.region import LEFT_EYE, RIGHT_EYE
 from pipeline.layer import Pipeline
 from pipeline.solve.adjoint_broyden import Vjp
-from pipeline.solve.priors import Prior
+from pipeline.target.comparison import Comparison, own_points
+from pipeline.target.schemes import MEDIAPIPE478, scheme
 
-SMILES = ("mouthSmileLeft", "mouthSmileRight")
-
-
-class Scale(NamedTuple):
-    """Turns pixels into residuals whose half squared sum is ½ mean (distance / σ)².
-
-    Attributes:
-        iod: the photo's outer-eye distance in pixels of the view.
-        weight: residual per pixel.
-    """
-
-    iod: float
-    weight: float
-
-    def percent(self, residual: Tensor) -> float:
-        """Mean distance over the scored landmarks in % of the outer-eye distance, from residuals `(M,)`."""
-        return float(residual.view(-1, 2).norm(dim=-1).mean()) / self.weight / self.iod * 100
+Term = Callable[[Tensor], Tensor]
 
 
 @dataclass
 class LandmarkObjective:
-    """r(X1) = weight · (X4 − target) over the scored landmarks, flattened to `(M,)`, M = 864; r in float64.
+    """r(X1) = √share · (X4 − target) / σ over M points, flattened to `(2M,)`; then what `terms` add.
+
+    Half the squared sum of the points' part is ½ · weighted mean of (distance / σ)². r is float64. Points
+    that the detector does not have are read from the stand-in, also in the chain's residual.
 
     Attributes:
-        chain: detect ∘ render ∘ deform.
-        stand_in_chain: embed ∘ deform, in float64.
-        target: `(478, 3)` the photo's landmarks in pixels of the view.
-        sigma_percent: how well landmarks are meant to agree, in % of the outer-eye distance.
+        chain: detect ∘ render ∘ deform, `(K,)` → `(L, 2 or 3)` landmarks in pixels of the view.
+        stand_in_chain: embed ∘ deform, in float64, `(K,)` → `(R, 2 or 3)`.
+        comparison: where the chain and its stand-in have the M points, and how much each counts.
+        target: `(M, 2)` float64, the photo's points in pixels of the view.
+        iod: the photo's outer-eye distance in pixels of the view.
+        sigma_percent: how well points are meant to agree, in % of the outer-eye distance.
+        chain_offset, stand_in_offset: `(M, 2)` float64 pixels of the view that are added to the points of
+            the chain and of its stand-in: what a detector is known to err by.
+        terms: more residuals, functions of landmarks of the rig's scheme `(R, 3)`: of the detector's where
+            that is its scheme too, which must be so.
         evaluations, gradients: forward and backward passes of the chain so far.
     """
 
     chain: Pipeline
     stand_in_chain: Pipeline
+    comparison: Comparison
     target: Tensor
+    iod: float
     sigma_percent: float
+    chain_offset: Tensor | float = 0.0
+    stand_in_offset: Tensor | float = 0.0
+    terms: tuple[Term, ...] = ()
     evaluations: int = 0
     gradients: int = 0
 
     def __post_init__(self) -> None:
-        self.scored = torch.tensor(SCORED, device=self.target.device)
-        iod = float((self.target[LEFT_EYE, :2] - self.target[RIGHT_EYE, :2]).norm())
-        self.scale = Scale(iod, 1 / (iod * self.sigma_percent / 100 * len(SCORED) ** 0.5))
+        self.sigma = self.iod * self.sigma_percent / 100
+        share = self.comparison.share.to(self.target)
+        self.per_pixel = share.sqrt().repeat_interleave(2) / self.sigma  # (2M,) residual for a pixel
+        floating = (value.dtype for value in self.chain.buffers() if value.is_floating_point())
+        self.dtype = next(floating, self.target.dtype)  # of the chain
 
-    def of_landmarks(self, landmarks: Tensor) -> Tensor:
-        """Residuals `(M,)` of landmarks `(478, 3)`."""
-        difference = landmarks[self.scored, :2] - self.target[self.scored, :2].to(landmarks.dtype)
-        return (difference * self.scale.weight).flatten()
+    @classmethod
+    def towards(
+        cls,
+        landmarks: Tensor,
+        chain: Pipeline,
+        stand_in_chain: Pipeline,
+        sigma_percent: float,
+        of: str = MEDIAPIPE478.name,
+        spread: Tensor | None = None,
+    ) -> "LandmarkObjective":
+        """Towards landmarks that the chain's own detector has read.
+
+        Args:
+            landmarks: `(L, 2 or 3)` in pixels of the view.
+            of: name of their scheme.
+            spread: `(L,)` by which they count, see `Comparison.whitened`; None: all the same.
+        """
+        eyes = scheme(of).outer_eyes
+        assert eyes is not None, "every shipped scheme has them"
+        comparison = own_points(of)
+        target = comparison.detected(landmarks.double())
+        iod = float((landmarks[eyes[0], :2] - landmarks[eyes[1], :2]).norm())
+        if spread is not None:
+            comparison = comparison.whitened(spread)
+        return cls(chain, stand_in_chain, comparison, target, iod, sigma_percent)
+
+    def percent(self, residual: Tensor) -> float:
+        """Mean distance of the points, each counting the same, in % of the outer-eye distance.
+
+        Args:
+            residual: `(2M or more,)`.
+        """
+        apart = (residual[: len(self.per_pixel)] / self.per_pixel).view(-1, 2)
+        return float(apart.norm(dim=-1).mean()) / self.iod * 100
+
+    def of_points(self, points: Tensor) -> Tensor:
+        """Residuals `(*B, 2M)` float64 of points `(*B, M, 2)` in pixels of the view."""
+        return (points.to(self.target.dtype) - self.target).flatten(-2) * self.per_pixel
+
+    def of_detected(self, landmarks: Tensor, x: Tensor) -> Tensor:
+        """Residuals of the chain's landmarks `(L, 2 or 3)` at the controls x `(K,)`."""
+        points = self.comparison.detected(landmarks).double()
+        on_rig = self.comparison.on_rig.to(points.device)
+        points = points + self.chain_offset
+        if on_rig.any():
+            points = torch.where(on_rig[:, None], self._embedded_points(self.stand_in_chain(x)), points)
+        return self._with_terms(points, landmarks)
+
+    def of_embedded(self, landmarks: Tensor) -> Tensor:
+        """Residuals of the stand-in's landmarks `(R, 2 or 3)`."""
+        return self._with_terms(self._embedded_points(landmarks), landmarks)
 
     @torch.no_grad()
     def landmarks(self, x: Tensor) -> Tensor:
-        """X4 `(478, 3)` of controls `(K,)`, in pixels of the view."""
+        """X4 `(L, 2 or 3)` of controls `(K,)`, in pixels of the view."""
         self.evaluations += 1
-        return self.chain(x.to(self.target.dtype))
+        return self.chain(x.to(self.dtype))
 
+    @torch.no_grad()
     def residual(self, x: Tensor) -> Tensor:
-        return self.of_landmarks(self.landmarks(x)).double()
+        """r of the chain at controls `(K,)`."""
+        return self.of_detected(self.landmarks(x), x)
 
     def residual_and_vjp(self, x: Tensor) -> tuple[Tensor, Vjp]:
+        """r of the chain, and the function v → Jᵀv `(K,)`."""
         self.evaluations += 1
-        leaf = x.to(self.target.dtype).detach().requires_grad_()
-        residual = self.of_landmarks(self.chain(leaf))
+        leaf = x.detach().requires_grad_()
+        residual = self.of_detected(self.chain(leaf.to(self.dtype)), leaf)
 
         def vjp(v: Tensor) -> Tensor:
             self.gradients += 1
-            return torch.autograd.grad(residual, leaf, v.to(residual.dtype))[0].double()
+            return torch.autograd.grad(residual, leaf, v, retain_graph=True)[0]
 
-        return residual.detach().double(), vjp
+        return residual.detach(), vjp
 
     def embedded(self, x: Tensor) -> Tensor:
-        """Residuals `(M,)` of the stand-in's landmarks."""
-        return self.of_landmarks(self.stand_in_chain(x))
+        """r of the stand-in."""
+        return self.of_embedded(self.stand_in_chain(x))
 
     def embedded_and_jacobian(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(M,)` and `(M, K)`."""
+        """r of the stand-in, and its Jacobian with K columns."""
 
         def twice(x: Tensor) -> tuple[Tensor, Tensor]:
             residual = self.embedded(x)
@@ -97,61 +144,12 @@ class LandmarkObjective:
         return residual, jacobian
 
     def stand_in(self, x: Tensor) -> Tensor:
+        """The stand-in's Jacobian."""
         return self.embedded_and_jacobian(x)[1]
 
+    def _embedded_points(self, landmarks: Tensor) -> Tensor:
+        return self.comparison.embedded(landmarks) + self.stand_in_offset
 
-def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
-    """The prior of a face about which nothing is known but that it is a face.
-
-    Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]. Identity is a Gaussian whose
-    width is the same in millimetres for every shape, so that a control that moves the whole face is held
-    tighter than one that moves a nostril. The pose is free.
-
-    Args:
-        held: controls fixed at a value.
-    """
-    space = rig.controls
-    expression, identity = space.groups["expression"], space.groups["identity"]
-    precision, sparsity = torch.zeros(len(space)).double(), torch.zeros(len(space)).double()
-    precision[expression] = settings.expression
-    sparsity[expression] = settings.sparsity
-    for name in SMILES:  # what people do in photographs: no threshold to pass
-        if name in space.names:
-            sparsity[space.index(name)] = 0.0
-    precision[identity] = settings.identity * identity_stiffness(rig)
-    low, high = space.low.clone(), space.high.clone()
-    fixed = space.pack(held, torch.full((len(space),), torch.nan, dtype=torch.float64))
-    is_fixed = ~fixed.isnan()
-    low[is_fixed], high[is_fixed] = fixed[is_fixed], fixed[is_fixed]
-    return Prior(space.rest.clone(), precision, sparsity, low, high)
-
-
-def relax_identity(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:
-    """The prior of the last stage: expressions stay near what was found, identity takes up what is left.
-
-    A stiff identity first makes expressions explain what they can; details of the face's shape come after.
-
-    Args:
-        found: `(K,)` controls of the stage before.
-    """
-    space = rig.controls
-    expression, identity = space.groups["expression"], space.groups["identity"]
-    mean, precision, sparsity = prior.mean.clone(), prior.precision.clone(), prior.sparsity.clone()
-    mean[expression], sparsity[expression] = found[expression], 0.0
-    precision[expression] = settings.expression_found
-    precision[identity] = settings.identity_detail * identity_stiffness(rig)
-    return Prior(mean, precision, sparsity, prior.low, prior.high)
-
-
-def identity_stiffness(rig: Rig, millimetres: float = 1.5) -> Tensor:
-    """`(N,)` float64: (root mean square motion of control = 1 / `millimetres`)², at least 0.1.
-
-    The motion is that of the scored landmarks or of the whole mesh, whichever is larger: a skull that nobody
-    sees should not grow to fit a brow.
-    """
-    small = rig.at_landmarks()
-    assert small.landmark_barycentric is not None
-    corners = small.identity_deltas.double()[:, small.triangles]  # [N, L, 3, 3]
-    landmarks = (small.landmark_barycentric.double()[..., None] * corners).sum(-2)[:, list(SCORED)]
-    square = [deltas.square().sum(-1).mean(-1) for deltas in (landmarks, rig.identity_deltas.double())]
-    return (torch.maximum(*square) / (millimetres / 1000) ** 2).clamp(min=0.1)
+    def _with_terms(self, points: Tensor, landmarks: Tensor) -> Tensor:
+        added = [term(landmarks).to(self.target.dtype) for term in self.terms]
+        return torch.cat([self.of_points(points), *added], dim=-1)

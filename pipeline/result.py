@@ -10,6 +10,8 @@ from pipeline.target.faces import Face
 from pipeline.target.photo import Photo
 
 Status = Literal["converged", "stalled", "max_iterations"]
+PANEL = 640  # pixels of the longer side of pictures of a fit
+BACKGROUND = (64, 66, 70)  # behind the rendered rig, sRGB
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,27 @@ class FoundAppearance:
 
 
 @dataclass(frozen=True)
+class LabelledPoints:
+    """Points that a person placed, as a fit has read them. In pixels of the photo.
+
+    Attributes:
+        path: of the labels' file.
+        scheme: the labels'.
+        index, weight: M, which of the scheme's points, and how much the labels' file lets each count.
+        target, render: `(M, 2)` the labels, and the chain's points beside them.
+        report: what was read and how, for a person.
+    """
+
+    path: str
+    scheme: str
+    index: tuple[int, ...]
+    weight: tuple[float, ...]
+    target: Tensor
+    render: Tensor
+    report: str
+
+
+@dataclass(frozen=True)
 class FitResult:
     """The controls that explain one face of a photo. Points are in pixels of the photo.
 
@@ -65,10 +88,12 @@ class FitResult:
         eye_left, eye_right: (yaw, pitch) of the subject's eyes in the head, radians; yaw positive to the
             subject's left, pitch positive up.
         focal_px, principal_point: the camera, in pixels of the photo.
+        presence: FaceMesh's probability that there is a face.
+        scheme: name of the detector's landmarks' scheme.
         region: the square that the detector looked at.
-        target, render: `(478, 2)` the detector's landmarks on the photo and on the render.
+        target, render: `(L, 2)` the detector's landmarks on the photo and on the render.
         projected68: `(68, 2)` the rig's own iBUG points, projected.
-        residual_start, residual_final: mean distance over the fixed list of landmarks, % of the outer-eye
+        residual_start, residual_final: mean distance over the points that are compared, % of the outer-eye
             distance.
         gradient_norm_start, gradient_norm_final: of the objective, None where it was never computed.
         appearance: what was found of C2, None where it was fixed.
@@ -77,6 +102,7 @@ class FitResult:
         uncertainty: how far the true value of each control (expression, identity, pose) may lie from the
             found one, in the control's unit: a standard deviation, see pipeline/uncertainty.py.
         unobservable: controls whose full range moves no landmark: what is found for them is a guess.
+        labels: the points that a person placed, where these were the target.
     """
 
     photo: Photo
@@ -109,6 +135,9 @@ class FitResult:
     appearance: FoundAppearance | None = None
     uncertainty: dict[str, float] = field(default_factory=dict)
     unobservable: tuple[str, ...] = ()
+    scheme: str = "mediapipe478"
+    presence: float = 1.0
+    labels: LabelledPoints | None = None
 
 
 @dataclass(frozen=True)
@@ -118,3 +147,19 @@ class FitFailure:
     photo: Photo
     face: Face
     error: str
+
+
+def frame(photo: Photo, landmarks: Tensor) -> tuple[int, int, int, int]:
+    """The part of the photo that an overlay shows: left, top, right, bottom in pixels.
+
+    A square twice the landmarks' longer side, so that hair and neck are in it, cut at the photo's edges.
+
+    Args:
+        landmarks: `(N, 2)` pixels of the photo.
+    """
+    low, high = landmarks.amin(0), landmarks.amax(0)
+    half = float((high - low).max())
+    x, y = ((low + high) / 2).tolist()
+    left, top = max(0, int(x - half)), max(0, int(y - half))
+    right, bottom = min(photo.width, round(x + half)), min(photo.height, round(y + half))
+    return left, top, max(right, left + 1), max(bottom, top + 1)

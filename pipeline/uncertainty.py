@@ -37,9 +37,8 @@ from pipeline import assets
 from pipeline.config import Priors
 from pipeline.controls import Control, ControlSpace
 from pipeline.deform.rig import Rig
-from pipeline.detect.embedding import SCORED
-from pipeline.layer import Pipeline
-from pipeline.objective import LandmarkObjective, identity_stiffness
+from pipeline.face_prior import identity_stiffness
+from pipeline.objective import LandmarkObjective
 from pipeline.solve.priors import Prior
 from pipeline.truncated_gaussian import interval_moments, moments
 
@@ -68,29 +67,39 @@ def belief(prior: Prior, rig: Rig, settings: Priors) -> Prior:
     return replace(prior, precision=precision)
 
 
-def whitening(rig: Rig) -> Tensor:
-    """`(M,)` float64 factors of the fit's residuals: √w of each scored landmark, for x and y."""
-    assert rig.landmark_spread is not None
-    weight = rig.landmark_spread.double()[list(SCORED)].square().reciprocal()
-    return (weight / weight.mean()).sqrt().repeat_interleave(2)
+def whitening(objective: LandmarkObjective, spread: Tensor | None, count: int) -> Tensor:
+    """`(count,)` float64 factors of a fit's residuals, after which landmarks count by their spread.
+
+    Args:
+        spread: `(L,)` of the detector's landmarks, see `Comparison.whitened`; None where it is not known, or
+            where a person placed the points: then the objective's own weights stay.
+        count: of the residuals, of which those of the points come first.
+    """
+    factor, compared = torch.ones(count, dtype=torch.float64), objective.comparison
+    if spread is not None:
+        even = replace(compared, share=torch.full_like(compared.share, 1 / len(compared)))
+        wanted = even.whitened(spread).share / compared.share
+        factor[: 2 * len(compared)] = wanted.sqrt().repeat_interleave(2)
+    return factor
 
 
 def cheap_jacobian(objective: LandmarkObjective, rig: Rig, x: Tensor) -> Tensor:
     """`(M, K)` of the fit's residuals: the embedding's at x, and what the detector's answer differs by."""
     jacobian, measured = objective.stand_in(x), _responses()
+    points = 2 * len(objective.comparison)
     for k, name in enumerate(rig.expression_names):
-        if name in measured:
-            jacobian[:, k] += objective.scale.weight * measured[name].to(jacobian)
+        if name in measured and len(measured[name]) == objective.comparison.from_detector.shape[1]:
+            more = objective.comparison.detected(measured[name].double()).flatten()
+            jacobian[:points, k] += objective.per_pixel * more
     return jacobian
 
 
 @cache
 def _responses() -> dict[str, Tensor]:
-    """Expression → `(M,)` pixels of the view per unit that the detector answers beyond the embedding."""
+    """Expression → `(478, 2)` pixels of the view per unit that FaceMesh answers beyond the embedding."""
     with np.load(assets.path("landmark_response.npz")) as file:
         names, response = file["expression_names"].tolist(), file["response"].astype(np.float64)
-    scored = torch.from_numpy(response)[:, list(SCORED)].flatten(1)
-    return dict(zip(names, scored, strict=True))
+    return dict(zip(names, torch.from_numpy(response), strict=True))
 
 
 def posterior(jacobian: Tensor, residual: Tensor, prior: Prior, x: Tensor) -> Posterior:
@@ -122,15 +131,15 @@ def prior_sd(prior: Prior, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def full_range_px(stand_in: Pipeline, space: ControlSpace, x: Tensor) -> Tensor:
-    """`(K,)` how far a control's full range, the others as in x, moves the scored landmark that moves most.
+def full_range_px(objective: LandmarkObjective, space: ControlSpace, x: Tensor) -> Tensor:
+    """`(K,)` how far a control's full range, the others as in x, moves the compared point that moves most.
 
     Of the stand-in, in pixels of its view. A turn counts from −0.5 to 0.5 rad and a shift from −5 to 5 cm
     about x.
     """
     low, high = ranges(space, x)
     ends = [x + (end - x).diag() for end in (low, high)]  # row k: control k at its end
-    points = [stand_in(end)[:, list(SCORED), :2] for end in ends]
+    points = [objective.comparison.embedded(objective.stand_in_chain(end)) for end in ends]
     return (points[1] - points[0]).norm(dim=-1).amax(-1)
 
 

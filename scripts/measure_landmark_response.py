@@ -22,7 +22,7 @@ from pipeline.deform.rig import Rig
 from pipeline.derivatives.pushed_columns import pushed_columns
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
-from pipeline.objective import build_prior
+from pipeline.face_prior import build_prior
 from pipeline.render.camera import Camera
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.lighting import Light

@@ -131,20 +131,21 @@ def fitter() -> FaceFitter:
 def test_near_heads_are_told_from_far_ones(fitter: FaceFitter) -> None:
     """Landmarks of the rig itself, taken from half and from four times the distance that is assumed."""
     photo = read_photo(assets.path("example.png"))
-    settled = fitter.settle(photo, find_faces(photo.pixels)[0])
-    assumed = fitter.camera(photo, settled.region)
+    target = fitter.target(photo, find_faces(photo.pixels)[0])
+    assumed = fitter.camera(photo, target)
     index = fitter.rig.controls.index("headTranslationZ")
     found = []
     for factor in (0.4, 4.0):
-        objective = fitter.objective(settled, assumed)
+        objective = fitter.objective(target, assumed)
         true = Camera(assumed.focal_px * factor, assumed.principal_point_px, assumed.view, assumed.size)
-        x = fitter.first_guess(settled, true)
-        objective.target = fitter.objective(settled, true).stand_in_chain(x).float()
+        x = fitter.first_guess(target, true)
+        seen = fitter.objective(target, true).stand_in_chain(x)
+        objective.target = objective.comparison.embedded(seen)
         objective.chain = (
             objective.stand_in_chain.float()
         )  # no pixels: what the detector adds is another question
-        objective.stand_in_chain = fitter.objective(settled, assumed).stand_in_chain
-        start = fitter.warm_start(objective, fitter.first_guess(settled, assumed))
+        objective.stand_in_chain = fitter.objective(target, assumed).stand_in_chain
+        start = fitter.warm_start(objective, fitter.first_guess(target, assumed))
         estimate = estimate_focal(objective, fitter.prior, start, index, assumed, spread=0.5)
         assert estimate.x[index] / start[index] == pytest.approx(
             float(estimate.focal_px / assumed.focal_px), rel=0.1

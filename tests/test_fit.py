@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from pipeline import assets
-from pipeline.chain import build_renderer
 from pipeline.config import Config, load_config
 from pipeline.controls import POSE_NAMES
 from pipeline.deform.deform import Deformer
@@ -56,7 +55,7 @@ def test_the_document_is_complete(example_fit: Fitted) -> None:
     shape: dict[str, Any] = {
         "schema": str,
         "photo": {"path": str, "sha256": str, "width": int, "height": int},
-        "face": {"index": int, "box": [float] * 4, "score": float},
+        "face": {"index": int, "box": [float] * 4, "score": float, "presence": float},
         **dict.fromkeys(("rig", "detector", "rasterizer", "solver"), str),
         "controls": dict.fromkeys(names["expression"], float),
         "identity": dict.fromkeys(names["identity"], float),
@@ -141,21 +140,21 @@ def packed(fitter: FaceFitter, fit: dict[str, Any]) -> Tensor:
 def test_the_stored_controls_rendered_anew_give_the_stored_landmarks(example_fit: Fitted) -> None:
     fit, fitter = example_fit.document, FaceFitter(Config())
     photo, face = only_face(EXAMPLE)
-    settled = fitter.settle(photo, face)
-    camera = fitter.camera(photo, settled.region)
+    target = fitter.target(photo, face)
+    camera = fitter.camera(photo, target)
     assert float(camera.focal_px) == pytest.approx(fit["camera"]["focal_px"], rel=1e-6)
     assert camera.principal_point_px.tolist() == fit["camera"]["principal_point_px"]
 
-    objective = fitter.objective(settled, camera)
-    landmarks = objective.landmarks(packed(fitter, fit))
-    percent = objective.scale.percent(objective.of_landmarks(landmarks))
+    objective, x = fitter.objective(target, camera), packed(fitter, fit)
+    landmarks = objective.landmarks(x)
+    percent = objective.percent(objective.of_detected(landmarks, x))
     assert percent == pytest.approx(fit["residual"]["final_percent_iod"], abs=0.01)
-    rendered = settled.region.map_to_photo(landmarks)[:, :2]
+    rendered = target.region.map_to_photo(landmarks)[:, :2]
     assert (rendered - torch.tensor(fit["landmarks"]["render"])).norm(dim=-1).max() < 0.05
-    assert (settled.landmarks[:, :2] - torch.tensor(fit["landmarks"]["target"])).norm(dim=-1).max() < 0.05
+    assert (target.landmarks[:, :2] - torch.tensor(fit["landmarks"]["target"])).norm(dim=-1).max() < 0.05
 
-    off = objective.landmarks(packed(fitter, fit | {"controls": dict.fromkeys(fit["controls"], 0.0)}))
-    assert objective.scale.percent(objective.of_landmarks(off)) > 2 * percent  # the controls do matter
+    off = packed(fitter, fit | {"controls": dict.fromkeys(fit["controls"], 0.0)})
+    assert objective.percent(objective.residual(off)) > 2 * percent  # the controls do matter
 
 
 # A face whose controls are known.
@@ -168,7 +167,7 @@ def test_a_rendered_face_gives_back_its_controls(tmp_path: Path) -> None:
     camera = Camera(torch.tensor(1970.0), torch.full((2,), 320.0), size=(640, 640))
     with torch.no_grad():
         vertices = Deformer(fitter.rig)(fitter.rig.controls.pack(truth | pose))
-        pixels = build_renderer(fitter.rig, camera, fitter.material)(vertices)
+        pixels = fitter.studio.renderer(camera, fitter.studio.default)(vertices)
     file = tmp_path / "known.png"
     Image.fromarray((pixels * 255).round().byte().numpy()).save(file)
 

@@ -12,6 +12,7 @@ from scenes import fit_document
 from pipeline.config import Config
 from pipeline.derivatives.automatic import jvp
 from pipeline.derivatives.jacobian import Jacobian
+from pipeline.detect.embedding import SCORED
 from pipeline.errors import ChainRigError
 from pipeline.inspection.attribution import attribute
 from pipeline.inspection.columns import arrays, push_columns, stations
@@ -42,7 +43,7 @@ def view(scene: Scene) -> View:
 
 def asking_for(scene: Scene, shift: torch.Tensor) -> Scene:
     """The scene of a photo whose landmarks lie where `(478, 3)` shifts bring the render's."""
-    target = scene.view().landmarks + shift
+    target = scene.objective.comparison.detected((scene.view().landmarks + shift).double())
     return dataclasses.replace(
         scene, objective=dataclasses.replace(scene.objective, target=target), has_target=True
     )
@@ -102,8 +103,7 @@ def test_attribution_sums_to_the_gradient(scene: Scene, columns: Columns) -> Non
     asking = asking_for(scene, 0.1 * columns.landmarks[0])
     regions = face_regions(scene.rig)
     found = attribute(asking, columns, regions)
-    weight = asking.objective.scale.weight
-    scored = asking.objective.scored
+    weight, scored = asking.objective.per_pixel.view(-1, 2).float(), list(SCORED)
     residual = -0.1 * columns.landmarks[0, scored, :2] * weight
     gradient = (columns.landmarks[:, scored, :2] * weight * residual).sum((1, 2))
     torch.testing.assert_close(-found.terms.sum(0), gradient, rtol=1e-3, atol=1e-3)
@@ -175,7 +175,7 @@ def test_a_scene_is_the_fit_as_it_ended(scene: Scene, view: View, tmp_path: Path
     assert read.camera.focal_px == scene.camera.focal_px
     corner = read.camera.view @ torch.tensor([286.0, 286.0, 1.0])
     torch.testing.assert_close(corner, torch.tensor([128.5, 128.5]))
-    assert read.objective.target.shape == (478, 3)
+    assert read.target.shape == (478, 2) and read.objective.target.shape == (432, 2)
     assert (
         read_scene(path, Config(), {"jawOpen": 0.5}, at_rest=True).x[scene.rig.controls.index("jawOpen")]
         == 0.5

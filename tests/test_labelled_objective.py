@@ -9,16 +9,19 @@ from torch import Tensor
 from pipeline.chain import build_stand_in
 from pipeline.config import Priors
 from pipeline.deform.rig import Rig
+from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
-from pipeline.labelled_objective import LabelledObjective
+from pipeline.face_prior import build_prior
 from pipeline.layer import Layer, Pipeline
-from pipeline.objective import build_prior
+from pipeline.objective import LandmarkObjective
 from pipeline.render.camera import Camera
 from pipeline.solve import levenberg_marquardt
+from pipeline.target.faces import Settled
 from pipeline.target.labels.labels import Labels
 from pipeline.target.reading import converted, read_through
 from pipeline.target.schemes import IBUG68, MEDIAPIPE478, WFLW98, Scheme
+from pipeline.target.target import labelled, seen_by
 
 # What the hand-placed sets have: chin, nose base, eye corners, outer lips, six of the inner.
 PLACED = [8, 33, 36, 39, 42, 45, *range(48, 60), 61, 62, 63, 65, 66, 67]
@@ -67,10 +70,10 @@ class Sees(Layer):
 
 def objective(
     stand_in: Pipeline, labels: Labels, detector: str | None, sigma_percent: float = 0.5
-) -> LabelledObjective:
+) -> LandmarkObjective:
     chain = Pipeline([stand_in, Sees(detector)]) if detector else stand_in
     reading = read_through(labels, detector)
-    return LabelledObjective(chain, stand_in, reading, reading.points, 75.0, sigma_percent)
+    return LandmarkObjective(chain, stand_in, reading.comparison, reading.points, 75.0, sigma_percent)
 
 
 @pytest.mark.parametrize("detector", ["mediapipe478", "ibug68", "wflw98", None])
@@ -95,17 +98,21 @@ def test_half_the_mean_square_in_units_of_sigma(stand_in: Pipeline, smile: Tenso
     problem = objective(stand_in, moved, "mediapipe478", sigma_percent=2.0)
     residual = problem.residual(smile)
     assert float(residual.square().sum()) == pytest.approx((5 / (75 * 0.02)) ** 2)
-    assert problem.scale.percent(residual) == pytest.approx(100 * 5 / 75)
+    assert problem.percent(residual) == pytest.approx(100 * 5 / 75)
 
 
 def test_labels_are_carried_into_the_view(stand_in: Pipeline, smile: Tensor) -> None:
     region = Region(torch.tensor([300.0, 200.0]), torch.tensor(128.0), torch.tensor(0.3))
     seen = stand_in(smile)
     photo = region.map_to_photo(seen.float())
+    detected = seen_by(FaceMesh(), Settled(region, photo, 1.0), (region, photo))
     for only in (PLACED, PLACED[6:]):  # with and without the eye corners
         reading = read_through(labels_of(photo.double(), IBUG68, only), "mediapipe478")
-        problem = LabelledObjective.of_face(stand_in, stand_in, reading, region, photo)
-        assert problem.scale.percent(problem.residual(smile)) < 1e-3
+        target = labelled(detected, reading.labels, FaceMesh())
+        problem = LandmarkObjective(
+            stand_in, stand_in, target.comparison, target.in_view, target.iod_in_view, 0.5
+        )
+        assert problem.percent(problem.residual(smile)) < 1e-3
         assert problem.iod == pytest.approx(float((seen[33] - seen[263])[:2].norm()), rel=1e-4)
 
 
@@ -114,12 +121,14 @@ def test_weights_count(stand_in: Pipeline, smile: Tensor) -> None:
     labels.points[48] += 10  # the others agree
     labels.weights[48] = 4.0
     problem = objective(stand_in, labels, None)
-    assert problem.scale.percent(problem.embedded(smile)) == pytest.approx(4 / 8 * 10 * 2**0.5 / 75 * 100)
+    residual = problem.embedded(smile)  # half the weight of all is on the one that is off by 14 px
+    assert float(residual.square().sum()) == pytest.approx(4 / 8 * 200 / (75 * 0.005) ** 2)
+    assert problem.percent(residual) == pytest.approx(1 / 5 * 10 * 2**0.5 / 75 * 100)
 
 
 def test_derivatives(stand_in: Pipeline, smile: Tensor, rig: Rig) -> None:
     problem = objective(stand_in, labels_of(stand_in(smile), WFLW98), "ibug68")
-    assert problem.reading.on_rig.any() and not problem.reading.on_rig.all()
+    assert problem.comparison.on_rig.any() and not problem.comparison.on_rig.all()
     direction = torch.randn(len(smile), dtype=torch.float64, generator=torch.Generator().manual_seed(0)) / 50
     step = 1e-6 * direction
     difference = (problem.residual(smile + step) - problem.residual(smile - step)) / 2e-6
@@ -166,11 +175,17 @@ def test_the_report_says_what_was_read(stand_in: Pipeline, smile: Tensor) -> Non
 
 def test_trust_is_a_choice(stand_in: Pipeline, smile: Tensor) -> None:
     labels = labels_of(stand_in(smile), IBUG68)
-    assert read_through(labels, "mediapipe478").weights[[0, 1, 11]].tolist() == [0.5, 0.5, 0.5]  # chin, brows
-    assert read_through(labels, "ibug68").weights.unique().tolist() == [1]
+    share = read_through(labels, "mediapipe478").comparison.share
+    exact = share.max()  # an eye corner's
+    torch.testing.assert_close(share[[0, 1, 11]] / exact, torch.full((3,), 0.5).double())  # chin, brows
+    assert float(share.sum()) == pytest.approx(1)
+    assert len(read_through(labels, "ibug68").comparison.share.unique()) == 1
     reading = read_through(labels, "mediapipe478", trust={"exact": 1, "near": 0.25, "outline": 0.1})
     assert len(reading.index) == 68
-    assert reading.weights[[0, 8, 17, 36]].tolist() == [0.1, 0.25, 0.25, 1]
+    share = reading.comparison.share
+    torch.testing.assert_close(
+        share[[0, 8, 17]] / share[36], torch.tensor([0.1, 0.25, 0.25], dtype=torch.float64)
+    )
 
 
 def test_too_few_points(stand_in: Pipeline, smile: Tensor) -> None:

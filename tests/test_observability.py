@@ -12,12 +12,14 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.axes import FunctionLayer
 from pipeline.detect.embedding import SCORED
+from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import Region
+from pipeline.face_prior import build_prior
 from pipeline.inspection.findings import Columns, Observability
 from pipeline.inspection.observability import observe
 from pipeline.inspection.scene import Scene
 from pipeline.layer import Pipeline
-from pipeline.objective import LandmarkObjective, build_prior
+from pipeline.objective import LandmarkObjective
 from pipeline.render.camera import Camera
 
 NAMES = (
@@ -39,10 +41,13 @@ def scene() -> Scene:
     stand_in = build_stand_in(rig, camera).double()
     return Scene(
         rig=rig,
+        detector=FaceMesh(),
+        spread=rig.landmark_spread,
+        target=stand_in(x),
         chain=stand_in,
         stand_in=stand_in,
         x=x,
-        objective=LandmarkObjective(stand_in, stand_in, stand_in(x), Priors().residual_percent),
+        objective=LandmarkObjective.towards(stand_in(x), stand_in, stand_in, Priors().residual_percent),
         prior=build_prior(rig, Priors(), dict.fromkeys(rig.identity_names, 0.0)),
         crop=None,
         has_target=False,
@@ -153,7 +158,8 @@ def test_sd_and_singular_values_are_those_of_the_whitened_columns(
     scene: Scene, columns: Columns, found: Observability
 ) -> None:
     assert (found.singular_values.diff() <= 0).all() and len(found.singular_values) == len(NAMES)
-    weight = uncertainty.whitening(scene.rig)[::2] * scene.objective.scale.weight
+    objective = scene.objective
+    weight = uncertainty.whitening(objective, scene.spread, 2 * len(SCORED))[::2] * objective.per_pixel[::2]
     jaw = NAMES.index("jawOpen")
     column = (weight[:, None] * columns.landmarks[jaw, list(SCORED), :2]).flatten()
     alone = (column.square().sum() + 0.5).rsqrt()  # were all others known

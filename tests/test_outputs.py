@@ -15,12 +15,12 @@ from PIL import Image
 from pipeline.config import Config, load_config
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
+from pipeline.head_angles import yaw_pitch_roll
 from pipeline.outputs.fit_json import fit_json
 from pipeline.outputs.folder import require_writable, write_failure, write_fit
-from pipeline.outputs.head_angles import yaw_pitch_roll
 from pipeline.outputs.live_link import CONTROLS, live_link_csv
-from pipeline.outputs.overlay import BACKGROUND, GAP, TITLE, overlay
-from pipeline.result import FitFailure, FitResult, Picture
+from pipeline.outputs.overlay import GAP, TITLE, overlay
+from pipeline.result import BACKGROUND, FitFailure, FitResult, Picture
 from pipeline.target.faces import Face
 from pipeline.target.photo import Photo
 
@@ -100,7 +100,7 @@ def test_fit_json_holds_the_schema(result: FitResult) -> None:
         "width": SIZE,
         "height": SIZE,
     }
-    assert fit["face"] == {"index": 1, "box": [100, 110, 300, 310], "score": 0.9}
+    assert fit["face"] == {"index": 1, "box": [100, 110, 300, 310], "score": 0.9, "presence": 1.0}
     assert [fit[name] for name in ("rig", "detector", "rasterizer", "solver")] == [
         "makehuman",
         "mediapipe",

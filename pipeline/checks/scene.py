@@ -143,11 +143,11 @@ def default_scene(rig: Rig, render: Mapping[str, Any] | None = None) -> Scene:
 def landmark_objective(chain: Pipeline, landmarks: Tensor) -> Layer:
     """f̂: landmarks → ½‖r‖², towards landmarks some pixels away."""
     target = landmarks + 2 * random_direction(landmarks, 3)
-    objective = LandmarkObjective(chain, chain, target, sigma_percent=0.2)
+    objective = LandmarkObjective.towards(target, chain, chain, sigma_percent=0.2)
 
     def value(landmarks: Tensor) -> Tensor:
         faces = landmarks.reshape(-1, *landmarks.shape[-2:])
-        residuals = torch.stack([objective.of_landmarks(face) for face in faces])
+        residuals = torch.stack([objective.of_embedded(face) for face in faces])
         return 0.5 * residuals.square().sum(-1).reshape(landmarks.shape[:-2])
 
     return FunctionLayer(value, chain.output_axes, (), name="objective")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.fit import FaceFitter
     from pipeline.result import FitResult
     from pipeline.target.faces import Face
+    from pipeline.target.labels.labels import Labels
     from pipeline.target.photo import Photo
 
 STRONGEST = 8  # controls in the printed table
@@ -39,6 +40,33 @@ def fit(
         bool,
         typer.Option("--fit-appearance", help="Find light, colours and focal length in the photo, too."),
     ] = False,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="facemesh, fan, fan-3d, or a file that train-detector wrote.", show_default="facemesh"
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Landmarks placed by hand: .pts, JSON, .ljson or CSV.", show_default=False),
+    ] = None,
+    labels_scheme: Annotated[
+        str | None,
+        typer.Option(
+            help="ibug68, wflw98, mediapipe478, or a scheme file, if the labels do not say.",
+            show_default=False,
+        ),
+    ] = None,
+    labels_origin: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the labels' (0, 0) is, if not where their format has it: corner, centre or one.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fit also where the detector doubts that there is a face.")
+    ] = False,
     renderer: Annotated[
         str | None, typer.Option(help="scanline or raytrace.", show_default="scanline")
     ] = None,
@@ -62,6 +90,8 @@ def fit(
     chosen = {
         "fit.iterations": iterations,
         "fit.derivatives": derivatives,
+        "landmarks.detector": detector,
+        "landmarks.force": force or None,
         "appearance.fit": fit_appearance or None,
         "render.renderer": renderer,
         "render.rasterizer": rasterizer,
@@ -70,12 +100,22 @@ def fit(
     settings = load_config(config, overrides)
     folder = out if out is not None else Path("out") / photo.stem
     _require_face_choice(face)
+    if labels is None and (labels_scheme or labels_origin):
+        raise ChainRigError("--labels-scheme and --labels-origin go with --labels FILE: give the file, too.")
+    if labels is not None and face == "all":
+        raise ChainRigError("--labels belong to one face: leave --face all out.")
 
     from pipeline.outputs.folder import require_writable, write_failure, write_fit
     from pipeline.target.photo import read_photo
 
     require_writable(folder)
     picture = read_photo(photo)
+    placed = None
+    if labels is not None:
+        from pipeline.target.labels.read import read_labels
+
+        placed = read_labels(labels, labels_scheme, labels_origin, photo.name)
+        placed.require_image(picture.width, picture.height)
 
     import torch
 
@@ -89,8 +129,8 @@ def fit(
         raise ChainRigError(f"There is no face in {photo}: take one that shows a whole face from the front.")
     fitter = FaceFitter(settings)
     if face != "all":
-        index = _choose(face, faces)
-        result = _fit_with_progress(fitter, picture, faces[index], index, quiet)
+        index = _choose(face, faces) if placed is None or face != "largest" else _labelled(placed, faces)
+        result = _fit_with_progress(fitter, picture, faces[index], index, quiet, placed)
         paths = write_fit(result, index, settings, folder)
         if not quiet:
             _report(result, index, paths)
@@ -127,7 +167,15 @@ def _choose(choice: str, faces: list[Face]) -> int:
     return int(choice)
 
 
-def _fit_with_progress(fitter: FaceFitter, photo: Photo, face: Face, index: int, quiet: bool) -> FitResult:
+def _labelled(labels: Labels, faces: list[Face]) -> int:
+    import torch
+
+    return labels.face_among(torch.stack([face.box for face in faces]))
+
+
+def _fit_with_progress(
+    fitter: FaceFitter, photo: Photo, face: Face, index: int, quiet: bool, labels: Labels | None = None
+) -> FitResult:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = [TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[residual]}")]
@@ -140,7 +188,7 @@ def _fit_with_progress(fitter: FaceFitter, photo: Photo, face: Face, index: int,
         def show(step: int, steps: int, residual: float) -> None:
             progress.update(task, completed=step, total=steps, residual=f"{residual:.2f} % IOD")
 
-        return fitter.fit(photo, face, show)
+        return fitter.fit(photo, face, show, labels)
 
 
 def _report(result: FitResult, index: int, paths: list[Path]) -> None:
@@ -158,6 +206,12 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
         sd = f"{result.uncertainty[name]:.2f}" if name in result.uncertainty else ""
         table.add_row(name, f"{value:.2f}", sd, seen)
     screen.print(table)
+    if result.labels is not None:
+        screen.print(f"Labels: {result.labels.report}", highlight=False)
+    if result.presence < 0.5:
+        screen.print(
+            f"The detector doubts that there is a face (presence {result.presence:.2f}).", highlight=False
+        )
     if result.unobservable:
         screen.print(f"This photo cannot show {_unseen(result)}.", highlight=False)
     screen.print(

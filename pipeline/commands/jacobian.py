@@ -85,7 +85,8 @@ def jacobian(
     from pipeline.inspection.scene import read_scene, require_names
 
     controls = columns or [] if layer in ("all", "deform") else []
-    require_names([*changes, *controls], rows or [] if layer in ("all", "detect") else [])
+    wanted = rows or [] if layer in ("all", "detect") else []
+    require_names([*changes, *controls], wanted, settings.landmarks.detector)
 
     torch.set_num_threads(settings.fit.threads)
     shown = progress_screen.is_terminal and not quiet

@@ -32,10 +32,10 @@ class BiasFile:
 
     Attributes:
         detector: its title, what `--detector` calls it.
-        detector_sha256: `fingerprint` of its weights.
+        detector_sha256: `fingerprint_of_detector`.
         scheme: name of its landmarks' scheme.
         rig: name of the rig.
-        rig_sha256: `fingerprint` of it.
+        rig_sha256: `fingerprint_of_rig`.
         renders: how many were looked at.
         independent: whether `bias` was measured against places that nobody found, or taught, with this very
             detector. Spread, and how bias depends on pose and expression, are its own in either case.
@@ -74,7 +74,7 @@ class BiasFile:
 
     def is_of(self, detector: LandmarkDetector, rig: Rig) -> bool:
         """Whether it was measured with these very weights, on this very rig."""
-        theirs = fingerprint(detector.state_dict()), fingerprint(vars(rig))
+        theirs = fingerprint_of_detector(detector), fingerprint_of_rig(rig)
         return theirs == (self.detector_sha256, self.rig_sha256)
 
 
@@ -118,23 +118,30 @@ def read_bias(path: str | Path, scheme: str | None = None) -> BiasFile:
     return found
 
 
-def fingerprint(values: Mapping[str, Any]) -> str:
-    """sha256 of the tensors and names among values: of `module.state_dict()`, or of `vars(rig)`.
+def fingerprint_of_detector(detector: LandmarkDetector) -> str:
+    """sha256 of its weights, the same on any device; floats count as float32."""
+    return _fingerprint(detector.state_dict())
 
-    The same on any device; floats count as float32.
-    """
+
+def fingerprint_of_rig(rig: Rig) -> str:
+    """sha256 of what its shape and its landmarks are made of, the same on any device."""
+    return _fingerprint({name: getattr(rig, name) for name in _RIG})
+
+
+def _fingerprint(tensors: Mapping[str, Tensor | None]) -> str:
     digest = hashlib.sha256()
-    for name in sorted(values):
-        value = values[name]
-        if isinstance(value, Tensor):
+    for name, value in sorted(tensors.items()):
+        if value is not None:
             kept = value.float() if value.is_floating_point() else value.long()
             digest.update(f"{name}{tuple(kept.shape)}".encode())
             digest.update(kept.detach().cpu().contiguous().numpy().tobytes())
-        elif isinstance(value, tuple) and all(isinstance(part, str) for part in value):
-            digest.update(repr((name, value)).encode())
     return digest.hexdigest()
 
 
+_RIG = (
+    "rest", "triangles", "expression_deltas", "identity_deltas", "joint_rest", "skin_weights", "drivers",
+    "landmark_triangle", "landmark_barycentric",
+)  # fmt: skip
 _AXES: dict[str, tuple[str | int, ...]] = {
     "bias": ("L", 2), "spread": ("L",), "covariance": ("L", 2, 2), "yaw_deg": ("Y",),
     "bias_by_yaw": ("Y", "L", 2),

@@ -16,6 +16,7 @@ from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
+from pipeline.render import srgb
 from pipeline.render.camera import Camera
 from pipeline.render.head_texture import REGIONS, HeadTexture
 from pipeline.render.lighting import Light
@@ -27,7 +28,8 @@ from pipeline.target.schemes import MEDIAPIPE478, SCHEMES, scheme
 
 FOCAL_PX = 2000.0
 SAMPLES = 2  # of a pixel, on each axis: what a fit renders with
-ROUNDS = 2  # of landmarks → region: a third moves it by less than the fit's own tolerance
+COARSE = 1  # the same while the region is looked for: a third of the time
+ROUNDS = 2  # of landmarks → region
 AROUND = 2.0  # sides of the region that the face finder is shown
 
 
@@ -55,7 +57,7 @@ class Observer:
     Attributes:
         rig: with a landmark embedding of a shipped scheme.
         detector: it is asked.
-        texture: of the rig.
+        texture: of the shipped head; None for a rig that has its own albedo, or none.
 
     Raises:
         ChainRigError: the rig has no landmarks, or as many as no scheme has.
@@ -63,7 +65,7 @@ class Observer:
 
     rig: Rig
     detector: LandmarkDetector
-    texture: HeadTexture
+    texture: HeadTexture | None = None
 
     @cached_property
     def scheme(self) -> str:
@@ -79,6 +81,11 @@ class Observer:
         """It settles the region, whoever the detector is, and says whether there is a face."""
         return self.detector if isinstance(self.detector, FaceMesh) else FaceMesh.load()
 
+    @property
+    def mesh_shows_all(self) -> bool:
+        """Whether the detector wants to see what FaceMesh does: then nobody needs the face finder's box."""
+        return type(self.detector).region is LandmarkDetector.region
+
     @cached_property
     def _embedding(self) -> LandmarkEmbedding:
         small = self.rig.at_landmarks()
@@ -87,22 +94,28 @@ class Observer:
         return LandmarkEmbedding(corners, small.landmark_barycentric, camera())
 
     def material(self, colours: Tensor) -> Material:
-        """The texture in colours `(M, 3)`."""
-        return Material(
-            HeadTexture(
-                self.texture.weights, self.texture.detail, dict(zip(REGIONS, colours.tolist(), strict=True))
-            )()
-        )
+        """The shipped head in colours `(M, 3)`; another rig as it is painted, or all skin."""
+        named: dict[str, list[float]] = dict(zip(REGIONS, colours.tolist(), strict=True))
+        if self.texture is not None:
+            return Material(HeadTexture(self.texture.weights, self.texture.detail, named)())
+        if self.rig.albedo is not None:
+            return Material.plain(srgb.decode(self.rig.albedo / 255))
+        return Material.plain(torch.tensor(named["skin"]).view(1, 1, 3))
 
-    def renderer(self, material: Material, light: Light, region: Region) -> Renderer:
+    def renderer(self, material: Material, light: Light, region: Region, samples: int = SAMPLES) -> Renderer:
         """Into the view of a region `(*B)`."""
-        return build_renderer(self.rig, camera(region), material, light, samples=SAMPLES)
+        return build_renderer(self.rig, camera(region), material, light, samples=samples)
+
+    def region(self, vertices: Tensor, material: Material, light: Light) -> Region:
+        """The detector's own region `(B)`; NaN where it needs the face finder's box and there is none."""
+        mesh = self.settle(vertices, material, light)
+        return mesh if self.mesh_shows_all else self._own_region(vertices, material, light, mesh)
 
     def settle(self, vertices: Tensor, material: Material, light: Light) -> Region:
         """The region `(B)` of the photo that FaceMesh asks for, of heads `(B, V, 3)`."""
         region = first_region(self._embedding(vertices)[..., :2], self.scheme)
         for _ in range(ROUNDS):
-            seen = self.mesh(self.renderer(material, light, region)(vertices))
+            seen = self.mesh(self.renderer(material, light, region, COARSE)(vertices))
             region = Region.around(region.map_to_photo(seen))
         return region
 
@@ -113,6 +126,13 @@ class Observer:
         region = self.settle(vertices, material, light)
         return self.mesh.presence(self.renderer(material, light, region)(vertices))
 
+    def places(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the detector's landmarks lie on heads `(B, V, 3)`: `(B, L, 2)` pixels of the photo, and the
+        vectors `(B, 2)` from the right to the left outer eye corner."""
+        embedded = self._embedding(vertices)[..., :2]
+        right, left = (embedded[:, i] for i in _outer_eyes(self.scheme))
+        return converted(embedded, self.scheme, self.detector.scheme), left - right
+
     @torch.no_grad()
     def look(self, controls: Tensor, material: Material, light: Light) -> Sight:
         """Renders B heads and compares what is detected with what is embedded.
@@ -122,24 +142,21 @@ class Observer:
             light: one for all, or of the batch `(B)`.
         """
         vertices = self.deform(controls)
-        embedded = self._embedding(vertices)[..., :2]
+        places, eyes = self.places(vertices)
         region = self.settle(vertices, material, light)
         pictures = self.renderer(material, light, region)(vertices)
-        found = self.mesh.forward_full(pictures)
-        landmarks = found.landmarks
-        if self.detector is not self.mesh:
+        seen = self.mesh.forward_full(pictures)
+        landmarks = seen.landmarks
+        if not self.mesh_shows_all:
             region = self._own_region(vertices, material, light, region)
             pictures = self.renderer(material, light, region)(vertices)
+        if self.detector is not self.mesh:
             landmarks = self.detector(pictures)
-        right, left = (embedded[:, i] for i in _outer_eyes(self.scheme))
-        places = converted(embedded, self.scheme, self.detector.scheme)
         difference = region.map_to_photo(landmarks[..., :2]) - places
-        return Sight(upright(difference, left - right), found.presence, region.map_to_crop(places), pictures)
+        return Sight(upright(difference, eyes), seen.presence, region.map_to_crop(places), pictures)
 
     def _own_region(self, vertices: Tensor, material: Material, light: Light, mesh: Region) -> Region:
         """The detector's `(B)`; NaN where it needs the face finder's box, and that finds no face."""
-        if type(self.detector).region is LandmarkDetector.region:
-            return mesh  # no box is needed
         wide = Region(mesh.centre, AROUND * mesh.side, torch.zeros_like(mesh.side), 2 * mesh.size)
         regions = []
         for i, picture in enumerate(self.renderer(material, light, wide)(vertices)):
@@ -168,7 +185,9 @@ def stacked(lights: Sequence[Light]) -> Light:
 def camera(region: Region | None = None) -> Camera:
     """That of all scenes, into the view of a region; of the photo if there is none."""
     lens = torch.tensor(FOCAL_PX), torch.zeros(2)
-    return Camera(*lens) if region is None else Camera(*lens, region.crop_from_photo(), (region.size,) * 2)
+    if region is None:
+        return Camera(*lens)
+    return Camera(*lens, region.crop_from_photo(), (region.size, region.size))
 
 
 def first_region(points: Tensor, of: str) -> Region:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.deform.rig import Rig
 from pipeline.detector_bias.looking import Observer, stacked
+from pipeline.detector_bias.presence import Presence, measure_presence
 from pipeline.detector_bias.scenes import Plan
+from pipeline.detector_bias.smoothness import Smoothness, measure_smoothness
 from pipeline.detector_bias.statistics import Statistics, summarize
 from pipeline.errors import ChainRigError
 from pipeline.target.faces import MIN_PRESENCE
 
 AT_ONCE = 4  # renders: more leave the processor's cache
+LOOKED_AT = 4  # of them, for derivatives
 
 Progress = Callable[[str, int, int], None]  # what is done, steps done, steps in all
 
@@ -33,7 +35,36 @@ class Seen:
     used: Tensor
 
 
-def observe(observer: Observer, plan: Plan, tell: Progress) -> Seen:
+@dataclass(frozen=True)
+class Measured:
+    """All that is found of a detector on a rig."""
+
+    plan: Plan
+    seen: Seen
+    statistics: Statistics
+    smoothness: Smoothness
+    presence: Presence
+
+
+def measure(observer: Observer, plan: Plan, tell: Progress = lambda what, done, of: None) -> Measured:
+    """Renders, asks, and counts.
+
+    Raises:
+        ChainRigError: the detector sees a face in too few of the renders.
+    """
+    seen = observe(observer, plan, tell)
+    rows = seen.used.nonzero().flatten()
+    some = rows[torch.linspace(0, len(rows) - 1, LOOKED_AT).long()].tolist()
+    return Measured(
+        plan,
+        seen,
+        summarize(seen.errors, plan, seen.used),
+        measure_smoothness(observer, plan, some, lambda done: tell("Derivatives", done, LOOKED_AT)),
+        measure_presence(observer, plan, lambda done, of: tell("Presence", done, of)),
+    )
+
+
+def observe(observer: Observer, plan: Plan, tell: Progress = lambda what, done, of: None) -> Seen:
     """Renders the plan, one identity after the other.
 
     Raises:
@@ -49,10 +80,10 @@ def observe(observer: Observer, plan: Plan, tell: Progress) -> Seen:
             errors.append(sight.errors)
             presence.append(sight.presence)
             tell("Renders", int(rows[-1]) + 1, len(plan))
-    seen = torch.cat(errors), torch.cat(presence)
-    used = (seen[1] >= MIN_PRESENCE) & ~seen[0].isnan().all(-1).all(-1)
+    every, there = torch.cat(errors), torch.cat(presence)
+    used = (there >= MIN_PRESENCE) & ~every.isnan().all(-1).all(-1)
     if int(used.sum()) < len(plan) / 2:
         raise ChainRigError(
             f"A face is seen in only {int(used.sum())} of {len(plan)} renders: check the rig and its texture."
         )
-    return Seen(*seen, used)
+    return Seen(every, there, used)

@@ -65,7 +65,7 @@ class Plan:
     """N = n² renders of n poses, lights, expressions and identities.
 
     Attributes:
-        levels: `(N, 4)` int64, which pose, light, expression and identity each render shows; ordered by
+        levels: `(N, 4)` int64: which pose, light, expression and identity each render shows; ordered by
             identity, n renders each.
         controls: `(N, K)` float32.
         yaw_deg: `(N,)` degrees, positive toward the subject's left.
@@ -85,21 +85,25 @@ class Plan:
         return len(self.levels)
 
 
+def require_count(renders: int) -> None:
+    """Raises ChainRigError where a plan cannot have so many renders."""
+    if not FEWEST <= renders <= MOST:
+        raise ChainRigError(f"--renders takes {FEWEST} to {MOST}, not {renders}.")
+
+
 def draw_plan(rig: Rig, renders: int, seed: int = 0) -> Plan:
     """About as many renders as asked for: the nearest square of a prime.
 
     Raises:
         ChainRigError: that number is out of range.
     """
-    if not FEWEST <= renders <= MOST:
-        raise ChainRigError(f"--renders takes {FEWEST} to {MOST}, not {renders}.")
+    require_count(renders)
     n = min((p for p in range(5, 48) if _is_prime(p)), key=lambda p: abs(p * p - renders))
     generator = torch.Generator().manual_seed(seed)
     levels = _array(n, generator)
     poses, yaw = _poses(n, generator)
     names, expressions = _expressions(rig, n, generator)
     identities = IDENTITY_SPREAD * torch.randn(n, len(rig.identity_names), generator=generator)
-    identities = identities.clamp(rig.identity_low, rig.identity_high)
     identities[0] = 0
     looks = LOOKS * torch.randn(2 * n, UNKNOWNS, generator=generator).clamp(-LIMIT, LIMIT)
     lights = [Light.default()] + [decode(theta)[0] for theta in looks[1:n]]
@@ -107,10 +111,12 @@ def draw_plan(rig: Rig, renders: int, seed: int = 0) -> Plan:
     colours[0] = torch.tensor([DEFAULT_COLOURS[name] for name in REGIONS])
 
     pose, light, expression, identity = levels.unbind(-1)
-    controls, groups = rig.controls.pack({}).repeat(len(levels), 1), rig.controls.groups
-    controls[:, groups["expression"]] = expressions[expression]
-    controls[:, groups["identity"]] += identities[identity]
-    controls[:, groups["pose"]] = poses[pose]
+    space, none = rig.controls, slice(0, 0)
+    controls = space.pack({}).repeat(len(levels), 1)
+    controls[:, space.groups.get("expression", none)] = expressions[expression]
+    controls[:, space.groups.get("identity", none)] += identities[identity]
+    controls[:, space.groups["pose"]] = poses[pose]
+    controls = controls.clamp(space.low.float(), space.high.float())
     return Plan(levels, controls, yaw[pose], tuple(lights), colours, names)
 
 

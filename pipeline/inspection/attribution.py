@@ -15,16 +15,12 @@ def attribute(scene: Scene, columns: Columns, regions: tuple[str, ...]) -> Attri
     Args:
         regions: `(L,)` of the landmarks.
     """
-    scored = scene.objective.scored
+    objective, compared = scene.objective, scene.objective.comparison
+    per_pixel = objective.per_pixel.view(-1, 2).float()
     with torch.no_grad():
-        landmarks = scene.chain(scene.x.float())
-    weight = scene.objective.scale.weight
-    residual = (landmarks - scene.objective.target)[scored, :2] * weight
-    values = columns.landmarks[:, scored, :2].movedim(0, -1) * weight
-    labels = tuple(map(str, scored.tolist()))
-    jacobian = Jacobian(
-        values, (Axis("landmark", labels), Axis("xy", ("x", "y"))), (Axis("control", columns.names),)
-    )
-    terms = torch.zeros(len(regions), len(columns.controls))
-    terms[scored] = -contributions(jacobian, residual)
-    return Attribution(columns.names, regions, terms)
+        residual = objective.of_detected(scene.chain(scene.x.float()), scene.x)[: per_pixel.numel()]
+    values = compared.detected(columns.landmarks).movedim(0, -1) * per_pixel[..., None]  # [M, 2, K]
+    points = Axis("point", tuple(map(str, range(len(compared)))))
+    jacobian = Jacobian(values, (points, Axis("xy", ("x", "y"))), (Axis("control", columns.names),))
+    terms = -contributions(jacobian, residual.view(-1, 2).float(), "point")  # [M, K]
+    return Attribution(columns.names, regions, compared.from_detector.T.to(terms) @ terms)

@@ -44,6 +44,7 @@ def stations(columns: Columns) -> dict[str, Jacobian]:
     rows = Axis("block_row", tuple(f"{tall * i}-{tall * (i + 1)}" for i in range(BLOCKS)))
     across = Axis("block_column", tuple(f"{wide * i}-{wide * (i + 1)}" for i in range(BLOCKS)))
     rgb, xyz = Axis("rgb", ("r", "g", "b")), Axis("xyz", ("x", "y", "z"))
+    place = xyz if columns.landmarks.shape[-1] == 3 else Axis("xy", ("x", "y"))
     controls = (Axis("control", columns.names),)
 
     def of(values: Tensor, *axes: Axis) -> Jacobian:
@@ -52,7 +53,7 @@ def stations(columns: Columns) -> dict[str, Jacobian]:
     return {
         "vertices": of(columns.vertices, _counted("vertex", columns.vertices.shape[1]), xyz),
         "pixels": of(blocks, rows, across, rgb),
-        "landmarks": of(columns.landmarks, _counted("landmark", columns.landmarks.shape[1]), xyz),
+        "landmarks": of(columns.landmarks, _counted("landmark", columns.landmarks.shape[1]), place),
     }
 
 

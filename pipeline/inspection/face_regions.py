@@ -1,4 +1,4 @@
-"""Which part of the face each of the 478 landmarks belongs to, for people to read."""
+"""Which part of the face each of a detector's landmarks belongs to, for people to read."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import IBUG68
+from pipeline.target.reading import converted
+from pipeline.target.schemes import MEDIAPIPE478
 
 IRISES = range(468, 478)
 NEAR_M = 0.012  # of a point of iBUG's that names the part
@@ -23,20 +25,20 @@ _IBUG_PARTS = (
 )
 
 
-def face_regions(rig: Rig) -> tuple[str, ...]:
-    """The names of the regions of `(478,)` landmarks, left and right the subject's.
+def face_regions(rig: Rig, scheme: str = MEDIAPIPE478.name) -> tuple[str, ...]:
+    """The names of the regions of a scheme's `(L,)` landmarks, left and right the subject's.
 
     A landmark belongs to the part of the nearest of iBUG's 68 points on the head at rest; far from them all,
     to the forehead, to the chin or to a cheek.
     """
-    at_rest = points_at_rest(rig)
-    marks = at_rest[list(IBUG68)]
+    mesh = points_at_rest(rig)
+    at_rest, marks = converted(mesh, MEDIAPIPE478.name, scheme), mesh[list(IBUG68)]
     part_of_mark = [name for name, indices in _IBUG_PARTS for _ in indices]
     distance, nearest = torch.cdist(at_rest, marks).min(-1)
     brows = marks[17:27, 1].mean()
     names = []
     for i, (x, y, _) in enumerate(at_rest.tolist()):
-        if i in IRISES:
+        if scheme == MEDIAPIPE478.name and i in IRISES:
             names.append("left eye" if x > 0 else "right eye")
         elif distance[i] < NEAR_M:
             names.append(part_of_mark[int(nearest[i])])
@@ -49,9 +51,9 @@ def face_regions(rig: Rig) -> tuple[str, ...]:
     return tuple(names)
 
 
-def landmarks_of(names: Sequence[str], rig: Rig) -> list[str]:
+def landmarks_of(names: Sequence[str], rig: Rig, scheme: str = MEDIAPIPE478.name) -> list[str]:
     """Numbers and patterns as they are; a region of the face as the numbers of its landmarks."""
-    regions = face_regions(rig)
+    regions = face_regions(rig, scheme)
     chosen: list[str] = []
     for name in names:
         chosen += [str(i) for i, region in enumerate(regions) if region == name] or [name]

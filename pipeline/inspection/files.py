@@ -37,7 +37,8 @@ def inspection_files(
     """
     jacobians = stations(findings.columns)
     if rows:
-        jacobians["landmarks"] = jacobians["landmarks"].select({"landmark": landmarks_of(rows, scene.rig)})
+        chosen = landmarks_of(rows, scene.rig, scene.detector.scheme)
+        jacobians["landmarks"] = jacobians["landmarks"].select({"landmark": chosen})
     painter, names = CardPainter(findings), findings.columns.names
     cards = {}
     for k, name in enumerate(names):

@@ -21,9 +21,9 @@ class View:
         triangles: `(F, 3)` int64.
         camera: its view has H × W pixels, those that the detector sees.
         picture: `(H, W, 3)` X3, sRGB-encoded in [0, 1].
-        landmarks: `(L, 3)` X4, pixels of the view.
+        landmarks: `(L, 2 or 3)` X4, pixels of the view.
         photo: `(H, W, 3)` the photo through the same view, where there is one.
-        target: `(L, 3)` the photo's landmarks in pixels of the view, where there is a photo.
+        target: `(L, 2 or 3)` the photo's landmarks in pixels of the view, where there is a photo.
         residual_percent: distance of landmarks and target in % IOD, where there is a photo.
     """
 
@@ -46,7 +46,7 @@ class Columns:
         values: `(K,)` float64 where they stand.
         vertices: `(K, V, 3)` metres.
         pixels: `(K, H, W, 3)` sRGB-encoded.
-        landmarks: `(K, L, 3)` pixels of the view.
+        landmarks: `(K, L, 2 or 3)` pixels of the view.
     """
 
     controls: tuple[Control, ...]

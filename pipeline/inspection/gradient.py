@@ -2,7 +2,8 @@
 
 At every station the controls can act on some directions only: the span of the columns ∂X_j/∂X1 = C_j. What
 part of the gradient g_j lies in it needs C_j and the last gradient only, as C_jᵀ g_j = g_1 (the chain rule):
-‖P g_j‖² = g_1ᵀ (C_jᵀ C_j)⁺ g_1.
+‖P g_j‖² = g_1ᵀ (C_jᵀ C_j)⁺ g_1. At the landmarks, both are taken in units of the residual: points count
+there as they do in the fit.
 """
 
 import torch
@@ -39,8 +40,8 @@ def follow_gradient(scene: Scene, columns: Columns, regions: tuple[str, ...]) ->
     layers = list(scene.chain)
     stations = [station.detach() for station in scene.chain.stations(scene.x.float())]
     landmarks = stations[-1].requires_grad_()
-    loss = 0.5 * scene.objective.of_landmarks(landmarks).square().sum()
-    gradients = [torch.autograd.grad(loss, landmarks)[0]]
+    residual = scene.objective.of_detected(landmarks, scene.x)
+    gradients = [torch.autograd.grad(0.5 * residual.square().sum(), landmarks)[0]]
     for layer, x in zip(reversed(layers), reversed(stations[:-1]), strict=True):
         gradients.append(vjp(layer, x)[1](gradients[-1]))
     at = [scene.rig.controls.index(name) for name in columns.names]
@@ -48,9 +49,11 @@ def follow_gradient(scene: Scene, columns: Columns, regions: tuple[str, ...]) ->
     control_gradient = gradients[-1].double()[at]
     gradients[-1] = control_gradient * size
 
-    compared = columns.landmarks[:, scene.objective.scored, :2]  # the other coordinates have no gradient
-    moved = (compared, columns.pixels, columns.vertices)
-    reaches = [_reach(c, control_gradient, g) for c, g in zip(moved, gradients, strict=False)]
+    per_pixel = scene.objective.per_pixel.view(-1, 2)
+    weighted = scene.objective.comparison.detected(columns.landmarks.double()) * per_pixel
+    moved = (weighted, columns.pixels, columns.vertices)
+    asked = (residual[: per_pixel.numel()].detach().view(-1, 2), *gradients[1:3])
+    reaches = [_reach(c, control_gradient, g) for c, g in zip(moved, asked, strict=True)]
     free = ~_pushed_out(columns, control_gradient)
     reaches.append(_share(gradients[-1], free))
     shares = [

@@ -38,7 +38,7 @@ def inspect(scene: Scene, names: Sequence[str], at: str, on_progress: Progress |
     began = time.process_time()
     columns = push_columns(scene, names, lambda done, of: tell("Columns of the Jacobian", done, of))
     pushed = time.process_time() - began
-    regions = face_regions(scene.rig)
+    regions = face_regions(scene.rig, scene.detector.scheme)
     gradient, attribution = (), None
     if scene.has_target:
         gradient = follow_gradient(scene, columns, regions)

@@ -46,7 +46,7 @@ def layer_jacobian(
     if name == "detect" and not rows:
         chosen_rows = list(KNOWN_LANDMARKS)
     elif name == "detect":
-        chosen_rows = landmarks_of(rows, scene.rig)
+        chosen_rows = landmarks_of(rows, scene.rig, scene.detector.scheme)
     if name == "render" and not columns:
         chosen_columns = [str(vertex) for vertex in known_vertices(scene)]
     kept_rows = _choice(output_axes(layer, y)[0].name, chosen_rows)

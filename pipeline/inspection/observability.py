@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pipeline import uncertainty
 from pipeline.controls import Control
-from pipeline.detect.embedding import SCORED
 from pipeline.inspection.findings import Columns, Observability, Recipe, TradeOff
 from pipeline.inspection.recipes import Sliders, weak_directions
 from pipeline.inspection.scene import Scene
@@ -41,11 +40,15 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
     """
     space, x = scene.rig.controls, scene.x
     place = torch.tensor([space.index(name) for name in columns.names])
-    weight = uncertainty.whitening(scene.rig)
-    jacobian = uncertainty.cheap_jacobian(scene.objective, scene.rig, x) * weight[:, None]
-    of_chain = columns.landmarks[:, list(SCORED), :2].flatten(1).double().T * scene.objective.scale.weight
-    jacobian[:, place] = of_chain * weight[:, None]
-    residual = scene.objective.residual(x) * weight * scene.at_fit  # elsewhere it tells nothing of the errors
+    objective, compared = scene.objective, scene.objective.comparison
+    residual = objective.residual(x)
+    weight = uncertainty.whitening(objective, scene.spread, len(residual))
+    jacobian = uncertainty.cheap_jacobian(objective, scene.rig, x)
+    of_chain = compared.detected(columns.landmarks.double()).flatten(1).T * objective.per_pixel[:, None]
+    by_chain = (~compared.on_rig).repeat_interleave(2).nonzero()  # of the others the stand-in knows best
+    jacobian[by_chain, place] = of_chain[by_chain.squeeze(-1)]
+    jacobian = jacobian * weight[:, None]
+    residual = residual * weight * scene.at_fit  # elsewhere it tells nothing of the errors
     known = uncertainty.posterior(jacobian, residual, scene.prior, x)
     range_px = _full_range_px(scene, place)
     unseen = uncertainty.unobservable(columns.controls, range_px)
@@ -57,7 +60,7 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
     whitened = jacobian[:, place] * span
     held = (scene.prior.low >= scene.prior.high)[place]
     seen = (range_px >= uncertainty.VISIBLE_PX) & ~held
-    sliders = Sliders(columns, scene.stand_in, place, x, span, *room, whitened, seen)
+    sliders = Sliders(columns, objective, place, x, span, *room, whitened, seen)
     leaders = [k for k, one in enumerate(columns.controls) if seen[k] and one.group != "pose"]
     moves = weak_directions(sliders, leaders, CANDIDATES)
     recipes = [_recipe(scene, sliders, move) for move in moves]
@@ -89,12 +92,12 @@ def observe(scene: Scene, columns: Columns, directions: int = 2, worst: int = 3)
 
 @torch.no_grad()
 def _full_range_px(scene: Scene, place: Tensor) -> Tensor:
-    """`(K,)` how far each control's full range moves the scored landmark that moves most.
+    """`(K,)` how far each control's full range moves the compared point that moves most.
 
     By the chain; of the pose, whose range is a matter of words, by the stand-in.
     """
     space, x = scene.rig.controls, scene.x
-    range_px = uncertainty.full_range_px(scene.stand_in, space, x)[place]
+    range_px = uncertainty.full_range_px(scene.objective, space, x)[place]
     ends = torch.stack(uncertainty.ranges(space, x))
     for k, index in enumerate(place.tolist()):
         if space.controls[index].group != "pose":
@@ -106,8 +109,8 @@ def _full_range_px(scene: Scene, place: Tensor) -> Tensor:
 
 
 def _landmarks(scene: Scene, x: Tensor) -> Tensor:
-    """The scored landmarks `(L, 2)` of the chain."""
-    return scene.chain(x.to(scene.objective.target.dtype))[list(SCORED), :2]
+    """The compared points `(M, 2)` as the chain's detector has them."""
+    return scene.objective.comparison.detected(scene.chain(x.to(scene.objective.dtype)))
 
 
 @torch.no_grad()
@@ -144,7 +147,7 @@ class Facts(NamedTuple):
     @property
     def slope_px(self) -> Tensor:
         """`(K,)` how far the full range would move a landmark, were it as about the value."""
-        columns = self.sliders.columns.landmarks[:, list(SCORED), :2].double()
+        columns = self.sliders.objective.comparison.detected(self.sliders.columns.landmarks.double())
         return columns.norm(dim=-1).amax(-1) * self.sliders.span
 
     @property

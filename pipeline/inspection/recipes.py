@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pipeline.detect.embedding import SCORED
 from pipeline.inspection.findings import Columns, Recipe
-from pipeline.layer import Pipeline
+from pipeline.objective import LandmarkObjective
 from pipeline.solve.box_qp import solve_box_qp
 from pipeline.uncertainty import VISIBLE_PX
 
@@ -24,7 +23,7 @@ class Sliders:
 
     Attributes:
         columns: the chain's.
-        stand_in: embed ∘ deform, float64.
+        objective: which points count, and where the rig has them.
         place: `(K,)` where the controls stand in X1.
         x: X1, float64.
         span: `(K,)` the control's whole range.
@@ -34,7 +33,7 @@ class Sliders:
     """
 
     columns: Columns
-    stand_in: Pipeline
+    objective: LandmarkObjective
     place: Tensor
     x: Tensor
     span: Tensor
@@ -44,15 +43,16 @@ class Sliders:
     seen: Tensor
 
     def linear_px(self, move: Tensor) -> float:
-        """How far the scored landmark that moves most moves, by the chain's columns."""
+        """How far the compared point that moves most moves, by the chain's columns."""
         shift = torch.einsum("k,klc->lc", move * self.span, self.columns.landmarks[..., :2].double())
-        return float(shift[list(SCORED)].norm(dim=-1).max())
+        return float(self.objective.comparison.detected(shift).norm(dim=-1).max())
 
     @torch.no_grad()
     def px(self, move: Tensor) -> float:
         """The same, and by the stand-in moved all the way: the larger of the two."""
         there = self.x.index_add(0, self.place, move * self.span)
-        shift = (self.stand_in(there) - self.stand_in(self.x))[list(SCORED), :2]
+        stand_in = self.objective.stand_in_chain
+        shift = self.objective.comparison.embedded(stand_in(there) - stand_in(self.x))
         return max(float(shift.norm(dim=-1).max()), self.linear_px(move))
 
     def compensate(self, leader: int, way: float, helpers: int = HELPERS) -> Tensor:

@@ -13,18 +13,23 @@ from pipeline.controls_file import ControlsFile, PhotoCamera, SeenPhoto, read_co
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.derivatives.axes import Axis
-from pipeline.detect.facemesh import LANDMARKS, FaceMesh
+from pipeline.detect.detectors import load_detector
+from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detect.region import Region
+from pipeline.detector_bias.known import known_errors, spread_of
 from pipeline.errors import ChainRigError
+from pipeline.face_prior import build_prior
 from pipeline.inspection.face_regions import landmarks_of
 from pipeline.inspection.findings import View
 from pipeline.layer import Pipeline
-from pipeline.objective import LandmarkObjective, build_prior
+from pipeline.objective import LandmarkObjective
 from pipeline.render.camera import NEAR_M, Camera
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.solve.priors import Prior
 from pipeline.target.photo import Photo, read_photo
+from pipeline.target.reading import read_through, trusting
+from pipeline.target.schemes import scheme
 from pipeline.uncertainty import belief
 
 # Width of the detector's smooth rectifier in its derivative. A fit takes a larger one, with which directions
@@ -40,11 +45,15 @@ class Scene:
     Attributes:
         title: what is inspected: the photo's file name, else that of the controls.
         rig: whose controls X1 are.
+        detector: the last layer of the chain.
         chain: detect ∘ render ∘ deform, float32.
         stand_in: embed ∘ deform, float64.
         x: `(K,)` float64 controls at which everything is inspected.
-        objective: residuals against the photo's landmarks; without a photo, against the render's own, so that
+        objective: residuals against the photo's points; without a photo, against the render's own, so that
             its scale is right and its residual is zero.
+        spread: `(L,)` of the detector's landmarks on renders; None where it is not known, or where a person
+            placed the points.
+        target: `(L, 2)` the detector's landmarks of the photo, in pixels of the view.
         prior: of a face about which nothing else is known.
         crop: `(H, W, 3)` sRGB the photo through the detector's view, where the photo is at hand.
         has_target: whether there is a photo's residual.
@@ -53,10 +62,13 @@ class Scene:
 
     title: str
     rig: Rig
+    detector: LandmarkDetector
     chain: Pipeline
     stand_in: Pipeline
     x: Tensor
     objective: LandmarkObjective
+    spread: Tensor | None
+    target: Tensor
     prior: Prior
     crop: Tensor | None
     has_target: bool
@@ -72,7 +84,7 @@ class Scene:
     def view(self) -> View:
         """Every station at the controls."""
         _, vertices, picture, landmarks = self.chain.stations(self.x.float())
-        residual = self.objective.of_landmarks(landmarks)
+        residual = self.objective.of_detected(landmarks, self.x)
         return View(
             vertices=vertices,
             triangles=self.rig.triangles,
@@ -80,8 +92,8 @@ class Scene:
             picture=picture,
             landmarks=landmarks,
             photo=self.crop,
-            target=self.objective.target if self.has_target else None,
-            residual_percent=self.objective.scale.percent(residual) if self.has_target else None,
+            target=self.target if self.has_target else None,
+            residual_percent=self.objective.percent(residual) if self.has_target else None,
         )
 
 
@@ -113,7 +125,8 @@ def read_scene(
 
     texture = HeadTexture.load()
     material = Material(HeadTexture(texture.weights, texture.detail, read.colours)())
-    detector = FaceMesh.load(smoothing=SMOOTHING)
+    choice = read.photo.detector if read.photo else config.landmarks.detector
+    detector = load_detector(choice, smoothing=SMOOTHING)
     settings = config.render
     chain = build_chain(
         rig,
@@ -126,20 +139,23 @@ def read_scene(
         rasterizer=settings.rasterizer,
     )
     if read.photo:
-        flat = read.photo.target
-        target = region.map_to_crop(torch.cat([flat, flat.new_zeros(len(flat), 1)], dim=-1))
+        target = region.map_to_crop(read.photo.target)
     else:
         with torch.no_grad():
-            target = chain(x.float())
+            target = chain(x.float())[:, :2]
     stand_in = build_stand_in(rig, camera).double()
+    objective, spread = _objective(chain, stand_in, target, detector, rig, read.photo, config)
     photo = _photo(read.photo) if read.photo else None
     return Scene(
         title=read.photo.path.name if read.photo else file.name if file else "the default rig",
         rig=rig,
+        detector=detector,
         chain=chain,
         stand_in=stand_in,
         x=x,
-        objective=LandmarkObjective(chain, stand_in, target, config.priors.residual_percent),
+        objective=objective,
+        spread=spread,
+        target=target,
         prior=belief(build_prior(rig, config.priors, config.controls), rig, config.priors),
         crop=None if photo is None else region.crop(photo.srgb),
         has_target=read.photo is not None,
@@ -162,15 +178,47 @@ def _require_possible(rig: Rig, x: Tensor) -> None:
         )
 
 
-def require_names(controls: Sequence[str], landmarks: Sequence[str]) -> None:
+def _objective(
+    chain: Pipeline,
+    stand_in: Pipeline,
+    target: Tensor,
+    detector: LandmarkDetector,
+    rig: Rig,
+    photo: SeenPhoto | None,
+    config: Config,
+) -> tuple[LandmarkObjective, Tensor | None]:
+    """As the fit had it, and the spread of landmarks that it may count by.
+
+    Args:
+        target: `(L, 2)` the detector's landmarks, in pixels of the view.
+    """
+    settings = config.landmarks
+    if photo is None or photo.labels is None:
+        spread = spread_of(known_errors(detector, rig, settings.bias_file))
+        sigma = config.priors.residual_percent
+        counted = spread if settings.whiten else None
+        return (
+            LandmarkObjective.towards(target, chain, stand_in, sigma, detector.scheme, counted),
+            spread,
+        )
+    reading = read_through(photo.labels, detector.scheme, trust=trusting(settings.near))
+    points = photo.region.map_to_crop(reading.points.float()).double()
+    by_detector = LandmarkObjective.towards(target, chain, stand_in, 1.0, detector.scheme)
+    apart, zoom = photo.labels.outer_eye_distance, photo.region.size / float(photo.region.side)
+    iod = apart * zoom if apart else by_detector.iod
+    sigma = settings.label_percent
+    return LandmarkObjective(chain, stand_in, reading.comparison, points, iod, sigma), None
+
+
+def require_names(controls: Sequence[str], landmarks: Sequence[str], detector: str = "facemesh") -> None:
     """Says now what would go wrong after a minute: a name or pattern that fits nothing.
 
     Raises:
         ChainRigError: there is one.
     """
-    rig = Rig.load()
+    rig, of = Rig.load(), scheme(load_detector(detector).scheme)
     Axis("control", rig.controls.names).find(list(controls))
-    Axis("landmark", tuple(map(str, range(LANDMARKS)))).find(landmarks_of(landmarks, rig))
+    Axis("landmark", tuple(map(str, range(len(of))))).find(landmarks_of(landmarks, rig, of.name))
 
 
 def _photo(seen: SeenPhoto) -> Photo | None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pipeline.outputs.head_angles import yaw_pitch_roll
-from pipeline.result import FitFailure, FitResult
+from pipeline.head_angles import yaw_pitch_roll
+from pipeline.result import FitFailure, FitResult, LabelledPoints
 
 SCHEMA = "chainrig.fit/1"
 
@@ -36,6 +36,7 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
     if isinstance(result, FitFailure):
         return _layout(document | {"status": "failed", "error": result.error})
     found = {} if result.appearance is None else {"appearance": asdict(result.appearance)}
+    document["face"]["presence"] = result.presence
     angles = [math.degrees(angle) for angle in yaw_pitch_roll(result.rotation_vector)]
     return _layout(
         document
@@ -61,10 +62,11 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
                 "rotation_rad": float(result.region.rotation),
             },
             "landmarks": {
-                "scheme": "mediapipe478",
+                "scheme": result.scheme,
                 "target": _numbers(result.target),
                 "render": _numbers(result.render),
             },
+            **_labels(result.labels),
             "landmarks68": {"projected": _numbers(result.projected68)},
             "residual": {
                 "start_percent_iod": result.residual_start,
@@ -77,6 +79,22 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
             "status": result.status,
         }
     )
+
+
+def _labels(labels: LabelledPoints | None) -> dict[str, Any]:
+    if labels is None:
+        return {}
+    return {
+        "labels": {
+            "path": labels.path,
+            "scheme": labels.scheme,
+            "index": list(labels.index),
+            "weight": list(labels.weight),
+            "target": _numbers(labels.target),
+            "render": _numbers(labels.render),
+            "report": labels.report,
+        }
+    }
 
 
 def _numbers(values: Tensor) -> Any:

@@ -1,6 +1,6 @@
 """controls.csv: the layout of the Live Link Face app's recordings, for Unreal, Blender and Maya."""
 
-from pipeline.outputs.head_angles import yaw_pitch_roll
+from pipeline.head_angles import yaw_pitch_roll
 from pipeline.result import FitResult
 
 _EYE = ["EyeBlink", "EyeLookDown", "EyeLookIn", "EyeLookOut", "EyeLookUp", "EyeSquint", "EyeWide"]

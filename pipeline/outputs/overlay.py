@@ -5,39 +5,21 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pipeline.result import FitResult, Picture
-from pipeline.target.photo import Photo
+from pipeline.result import BACKGROUND, PANEL, FitResult, Picture, frame
 
-PANEL = 640  # pixels of a panel's longer side
 TITLE = 36  # height of the line above the panels
 GAP = 8
 PAPER, INK = (24, 25, 28), (235, 235, 235)
-BACKGROUND = (64, 66, 70)  # behind the render
 TARGET, RENDER = (70, 235, 120), (255, 70, 190)  # green: seen in the photo; magenta: seen in the render
 
 Box = tuple[int, int, int, int]
 
 
-def frame(photo: Photo, landmarks: Tensor) -> Box:
-    """The part of the photo that the overlay shows: left, top, right, bottom in pixels.
-
-    A square twice the landmarks' longer side, so that hair and neck are in it, cut at the photo's edges.
-
-    Args:
-        landmarks: `(N, 2)` pixels of the photo.
-    """
-    low, high = landmarks.amin(0), landmarks.amax(0)
-    half = float((high - low).max())
-    x, y = ((low + high) / 2).tolist()
-    left, top = max(0, int(x - half)), max(0, int(y - half))
-    right, bottom = min(photo.width, round(x + half)), min(photo.height, round(y + half))
-    return left, top, max(right, left + 1), max(bottom, top + 1)
-
-
 def overlay(result: FitResult) -> Image.Image:
     """RGB, about 1900 × 680 whatever the size of the photo."""
-    target, render = result.target.detach().cpu(), result.render.detach().cpu()
-    box = frame(result.photo, target)
+    shown = result.labels or result
+    target, render = shown.target.detach().cpu(), shown.render.detach().cpu()
+    box = frame(result.photo, result.target.detach().cpu())
     scale = PANEL / max(box[2] - box[0], box[3] - box[1])
     width, height = round((box[2] - box[0]) * scale), round((box[3] - box[1]) * scale)
 
@@ -54,7 +36,11 @@ def overlay(result: FitResult) -> Image.Image:
     titles = [
         [("Photo", INK)],
         [(f"Rig, {result.residual_final:.2f} % IOD", INK)],
-        [("Landmarks of", INK), ("photo", TARGET), ("render", RENDER)],
+        [
+            ("Landmarks of", INK),
+            ("photo" if result.labels is None else "labels", TARGET),
+            ("render", RENDER),
+        ],
     ]
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=18)
     for column, words in enumerate(titles):

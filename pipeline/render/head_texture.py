@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pipeline import assets
 from pipeline.errors import ChainRigError
+from pipeline.render import srgb
 
 REGIONS = (
     "skin", "flush", "lid", "lip", "brow", "hair", "mouth",
@@ -64,7 +65,7 @@ class HeadTexture(nn.Module):
 
     Args:
         weights: (M, H, W) uint8, row 0 at v = 1.
-        detail: (H, W) uint8.
+        detail: (H, W) uint8, or (H, W, 3) float where a picture has its own colours.
         colours: region → linear RGB in [0, 1]; `flush`, `lid` and `lip` are factors on the skin's colour.
         roughness: region → GGX roughness in [0, 1].
 
@@ -113,15 +114,29 @@ class HeadTexture(nn.Module):
             raise ChainRigError(f"The albedo file {file} is of another version: rebuild it.")
         return cls(torch.from_numpy(weights), torch.from_numpy(detail), colours)
 
+    @classmethod
+    def of_picture(cls, picture: Tensor) -> "HeadTexture":
+        """A texture that somebody has painted: all of it is skin, and multiplied by the skin's colour.
+
+        With the default skin it is the picture; other skin colours tint it.
+
+        Args:
+            picture: (H, W, 3) uint8 sRGB, row 0 at v = 1, sides powers of two.
+        """
+        weights = torch.zeros(len(REGIONS), *picture.shape[:2], dtype=torch.uint8)
+        weights[REGIONS.index("skin")] = 255
+        linear = srgb.decode(picture.float() / 255)
+        return cls(weights, 160 * linear / torch.tensor(DEFAULT_COLOURS["skin"]))
+
     def forward(self) -> Tensor:
         """(H, W, 4) linear RGB and roughness, for a `Material`; differentiable in both parameters."""
         colours = mixed_with_skin(self.colours)
         shares = self.weights.flatten(1).to(colours.dtype).mT / 255  # [HW, M]
-        detail = self.detail.flatten().to(colours.dtype)[:, None] / 160
+        detail = self.detail.flatten(0, 1).to(colours.dtype).reshape(len(shares), -1) / 160  # [HW, 1 or 3]
         mixed = torch.cat(
             [shares @ colours * detail, shares @ self.roughness[:, None].to(shares.dtype)], dim=-1
         )
-        return mixed.unflatten(0, self.detail.shape)
+        return mixed.unflatten(0, self.detail.shape[:2])
 
 
 def mixed_with_skin(colours: Tensor) -> Tensor:

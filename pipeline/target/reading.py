@@ -15,14 +15,20 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import ChainRigError
+from pipeline.target.comparison import Comparison, means
 from pipeline.target.labels.labels import Labels
 from pipeline.target.matches import matches
-from pipeline.target.schemes import MEDIAPIPE478, Agreement, Match, Scheme, scheme
+from pipeline.target.schemes import MEDIAPIPE478, Agreement, Match, scheme
 
 TRUST: Mapping[Agreement, float] = {"exact": 1.0, "near": 0.5, "outline": 0.0}  # factors of the weights
 LEAST = 4  # points: with fewer, a head's pose is anybody's guess
 # Means of the distances to the face that was found, of the outer-eye distance. No detector errs by as much.
 ANOTHER_FACE, EXCHANGED = 0.25, 0.15
+
+
+def trusting(near: float) -> Mapping[Agreement, float]:
+    """Factors of the weights, with a chosen one for points that are only near."""
+    return {**TRUST, "near": near}
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,8 @@ class Reading:
         labels: the labels.
         index: `(M,)` int64, which of the N.
         points: `(M, 2)` float64, in pixels of the photo.
-        weights: `(M,)` float64, the labels' times the trust in the agreement.
-        from_detector: `(M, L)` float64 rows that average the detector's L landmarks; zero where the rig is
-            read.
-        from_rig: `(M, R)` float64 rows that average the embedding's R landmarks, for every point: where the
-            detector is read, they stand in for it.
-        on_rig: `(M,)` bool, the points that are read from the rig.
+        comparison: where the detector and the rig have them; they count by the labels' weights times the
+            trust in the agreement.
         agreements: M, of the match that is read.
         detector: name of the detector's scheme; None if only the rig is read.
         rig: name of the scheme of the rig's landmark embedding.
@@ -48,10 +50,7 @@ class Reading:
     labels: Labels
     index: Tensor
     points: Tensor
-    weights: Tensor
-    from_detector: Tensor
-    from_rig: Tensor
-    on_rig: Tensor
+    comparison: Comparison
     agreements: tuple[Agreement, ...]
     detector: str | None
     rig: str
@@ -71,7 +70,7 @@ class Reading:
         Raises:
             ChainRigError: they are far from it, or right and left are exchanged.
         """
-        found = self.from_rig @ landmarks[:, :2].to(self.from_rig)  # [M, 2]
+        found = self.comparison.embedded(landmarks.double())  # [M, 2]
         eyes = scheme(self.rig).outer_eyes
         assert eyes is not None, "every shipped scheme has them"
         iod = (landmarks[eyes[0], :2] - landmarks[eyes[1], :2]).norm()
@@ -94,7 +93,8 @@ class Reading:
         """What was read of the labels and how, for a person."""
         own, given = self.labels.scheme, int(self.labels.labelled.sum())
         sentences = [f"{len(self.index)} of {own.name}'s {len(own)} points: {_by_region(self.regions)}."]
-        for name, of in ((self.detector, ~self.on_rig), ("the rig's embedding", self.on_rig)):
+        on_rig = self.comparison.on_rig
+        for name, of in ((self.detector, ~on_rig), ("the rig's embedding", on_rig)):
             read = [self.agreements[i] for i in of.nonzero().flatten().tolist()]
             if read and name == own.name:
                 sentences.append(f"{len(read)} are the detector's own points.")
@@ -145,14 +145,17 @@ def read_through(
         )
     index = torch.tensor([i for i, *_ in rows])
     factors = torch.tensor([trust[agreement] for *_, agreement in rows], dtype=torch.float64)
+    weights = labels.weights[index] * factors
     return Reading(
         labels=labels,
         index=index,
         points=labels.points[index],
-        weights=labels.weights[index] * factors,
-        from_detector=_means([match for _, match, _, _ in rows], scheme(detector or rig)),
-        from_rig=_means([match for _, _, match, _ in rows], scheme(rig)),
-        on_rig=torch.tensor([match is None for _, match, _, _ in rows]),
+        comparison=Comparison(
+            from_detector=means([match for _, match, _, _ in rows], scheme(detector or rig)),
+            from_rig=means([match for _, _, match, _ in rows], scheme(rig)),
+            on_rig=torch.tensor([match is None for _, match, _, _ in rows]),
+            share=weights / weights.sum(),
+        ),
         agreements=tuple(agreement for *_, agreement in rows),
         detector=detector,
         rig=rig,
@@ -182,17 +185,8 @@ def converted(landmarks: Tensor, source: str, target: str) -> Tensor:
     """
     found = matches(scheme(target), source)
     missing = torch.tensor([match is None for match in found], device=landmarks.device)
-    result = _means(list(found), scheme(source)).to(landmarks) @ landmarks
+    result = means(list(found), scheme(source)).to(landmarks) @ landmarks
     return result.masked_fill(missing[:, None], torch.nan)
-
-
-def _means(rows: list[Match | None], of: Scheme) -> Tensor:
-    """`(M, len(of))` rows that average the points of matches; zero for None."""
-    means = torch.zeros(len(rows), len(of), dtype=torch.float64)
-    for row, match in zip(means, rows, strict=True):
-        if match is not None:
-            row[list(match.points)] += 1 / len(match.points)
-    return means
 
 
 def _by_region(regions: list[str] | tuple[str, ...]) -> str:

@@ -1,0 +1,68 @@
+"""What is known of a face before any photo: the prior on the controls of a rig."""
+
+import torch
+from torch import Tensor
+
+from pipeline.config import Priors
+from pipeline.deform.rig import Rig
+from pipeline.detect.embedding import SCORED
+from pipeline.solve.priors import Prior
+
+SMILES = ("mouthSmileLeft", "mouthSmileRight")
+
+
+def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
+    """The prior of a face about which nothing is known but that it is a face.
+
+    Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]. Identity is a Gaussian whose
+    width is the same in millimetres for every shape, so that a control that moves the whole face is held
+    tighter than one that moves a nostril. The pose is free.
+
+    Args:
+        held: controls fixed at a value.
+    """
+    space = rig.controls
+    expression, identity = space.groups["expression"], space.groups["identity"]
+    precision, sparsity = torch.zeros(len(space)).double(), torch.zeros(len(space)).double()
+    precision[expression] = settings.expression
+    sparsity[expression] = settings.sparsity
+    for name in SMILES:  # what people do in photographs: no threshold to pass
+        if name in space.names:
+            sparsity[space.index(name)] = 0.0
+    precision[identity] = settings.identity * identity_stiffness(rig)
+    low, high = space.low.clone(), space.high.clone()
+    fixed = space.pack(held, torch.full((len(space),), torch.nan, dtype=torch.float64))
+    is_fixed = ~fixed.isnan()
+    low[is_fixed], high[is_fixed] = fixed[is_fixed], fixed[is_fixed]
+    return Prior(space.rest.clone(), precision, sparsity, low, high)
+
+
+def relax_identity(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:
+    """The prior of the last stage: expressions stay near what was found, identity takes up what is left.
+
+    A stiff identity first makes expressions explain what they can; details of the face's shape come after.
+
+    Args:
+        found: `(K,)` controls of the stage before.
+    """
+    space = rig.controls
+    expression, identity = space.groups["expression"], space.groups["identity"]
+    mean, precision, sparsity = prior.mean.clone(), prior.precision.clone(), prior.sparsity.clone()
+    mean[expression], sparsity[expression] = found[expression], 0.0
+    precision[expression] = settings.expression_found
+    precision[identity] = settings.identity_detail * identity_stiffness(rig)
+    return Prior(mean, precision, sparsity, prior.low, prior.high)
+
+
+def identity_stiffness(rig: Rig, millimetres: float = 1.5) -> Tensor:
+    """`(N,)` float64: (root mean square motion of control = 1 / `millimetres`)², at least 0.1.
+
+    The motion is that of the scored landmarks or of the whole mesh, whichever is larger: a skull that nobody
+    sees should not grow to fit a brow.
+    """
+    small = rig.at_landmarks()
+    assert small.landmark_barycentric is not None
+    corners = small.identity_deltas.double()[:, small.triangles]  # [N, L, 3, 3]
+    landmarks = (small.landmark_barycentric.double()[..., None] * corners).sum(-2)[:, list(SCORED)]
+    square = [deltas.square().sum(-1).mean(-1) for deltas in (landmarks, rig.identity_deltas.double())]
+    return (torch.maximum(*square) / (millimetres / 1000) ** 2).clamp(min=0.1)
