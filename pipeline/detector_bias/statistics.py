@@ -9,6 +9,7 @@ face is seen are missing from the plan. Each effect's variance is that of its le
 would bring about in them (random effects; Searle, Casella and McCulloch, "Variance Components", 1992, 4.3).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -30,8 +31,8 @@ class Statistics:
         covariance: `(L, 2, 2)` about it.
         parts: `(5, L)` variance of a coordinate, on average over x and y, that goes with each of `PARTS`.
         standard_error: `(L,)` of a coordinate of the mean.
-        yaw_deg: `(5,)` centres of the bins.
-        bias_by_yaw, spread_by_yaw: `(5, L, 2)` and `(5, L)`.
+        yaw_deg: `(Y,)` centres of the bins that are not empty, five if there are renders enough.
+        bias_by_yaw, spread_by_yaw: `(Y, L, 2)` and `(Y, L)`.
         bias_by_expression: `(n, L, 2)`.
     """
 
@@ -58,16 +59,19 @@ def summarize(errors: Tensor, plan: Plan, seen: Tensor) -> Statistics:
     parts, at_random = variance_parts(errors, levels)
     edges = torch.linspace(-YAW, YAW, YAW_BINS + 1)
     bins = torch.bucketize(yaw, edges[1:-1].contiguous())
+    filled = bins.unique().tolist()  # few renders leave some bins empty
     return Statistics(
         renders=len(errors),
         bias=bias,
         covariance=covariance,
         parts=parts,
         standard_error=at_random.sqrt(),
-        yaw_deg=((edges[1:] + edges[:-1]) / 2).double(),
-        bias_by_yaw=_by(bins, YAW_BINS, errors),
-        spread_by_yaw=torch.stack([_spread(errors[bins == i]) for i in range(YAW_BINS)]),
-        bias_by_expression=_by(levels[:, FACTORS.index("expression")], len(plan.expressions), errors),
+        yaw_deg=((edges[1:] + edges[:-1]) / 2)[filled].double(),
+        bias_by_yaw=_means(bins, filled, errors),
+        spread_by_yaw=torch.stack([_spread(errors[bins == i]) for i in filled]),
+        bias_by_expression=_means(
+            levels[:, FACTORS.index("expression")], range(len(plan.expressions)), errors
+        ),
     )
 
 
@@ -103,9 +107,9 @@ def variance_parts(errors: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
     return halves, of_mean.unflatten(0, errors.shape[1:]).mean(-1)
 
 
-def _by(group: Tensor, groups: int, errors: Tensor) -> Tensor:
-    """Means of errors `(N, L, 2)` by group `(N,)`: `(groups, L, 2)`; NaN where a group is empty."""
-    return torch.stack([errors[group == i].mean(0) for i in range(groups)])
+def _means(group: Tensor, groups: Iterable[int], errors: Tensor) -> Tensor:
+    """Of errors `(N, L, 2)` by group `(N,)`: `(groups, L, 2)`; NaN where a group is empty."""
+    return torch.stack([errors[group == i].mean(0) for i in groups])
 
 
 def _covariance(errors: Tensor) -> Tensor:
