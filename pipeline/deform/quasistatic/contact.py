@@ -24,7 +24,7 @@ class Planes(NamedTuple):
     """C contacts, as tensors `(*B, C, …)` or as numpy arrays without B.
 
     Attributes:
-        node: (C,) the node that is held.
+        node: (C,) the node that is held, a numpy array in either case.
         opposite: (*B, C, 3) the nodes the plane rides on; where it rides on none, `node` with weights 0.
         weights: (*B, C, 3).
         normal: (*B, C, 3).
@@ -32,7 +32,7 @@ class Planes(NamedTuple):
         stiffness: (*B, C) N/m.
     """
 
-    node: Any
+    node: np.ndarray
     opposite: Any
     weights: Any
     normal: Any
@@ -78,12 +78,13 @@ def hessian_blocks(planes: Planes, s: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def contact_gradient(planes: Planes, nodes: Tensor) -> Tensor:
     """∂E/∂x in plain torch, differentiable: (*B, N, 3) → (*B, N, 3)."""
     *batch, count, _ = nodes.shape
+    node = torch.from_numpy(planes.node)
     held = planes.opposite.expand(*batch, *planes.opposite.shape[-2:])
     carried = nodes.gather(-2, held.flatten(-2)[..., None].expand(*batch, -1, 3)).unflatten(-2, (-1, 3))
-    apart = nodes[..., planes.node, :] - (planes.weights[..., None] * carried).sum(-2)
+    apart = nodes[..., node, :] - (planes.weights[..., None] * carried).sum(-2)
     s = (planes.offset - (planes.normal * apart).sum(-1)).clamp(min=0)
     slope = torch.where(s < EASE_M, s.square() / (2 * EASE_M), s - EASE_M / 2)
     force = -(planes.stiffness * slope)[..., None] * planes.normal  # [*B, C, 3]
-    out = nodes.new_zeros(*batch, count, 3).index_add(-2, planes.node, force.expand(*batch, -1, 3))
+    out = nodes.new_zeros(*batch, count, 3).index_add(-2, node, force.expand(*batch, -1, 3))
     back = (-planes.weights[..., None] * force[..., None, :]).flatten(-3, -2)
     return out.scatter_add(-2, held.flatten(-2)[..., None].expand(*batch, -1, 3), back.expand(*batch, -1, 3))

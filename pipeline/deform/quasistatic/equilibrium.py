@@ -1,0 +1,156 @@
+"""The equilibrium as a differentiable function of what drives it: an implicit layer with a sparse Hessian.
+
+g(x(θ), θ) = 0 gives, with the Hessian H = ∂g/∂x of the energy at the equilibrium,
+
+    forward:  H ẋ = −(∂g/∂θ) θ̇,          reverse:  θ̄ = −(∂g/∂θ)ᵀ λ,  H λ = x̄:
+
+one sparse solve each way; H is symmetric, so that one factor serves both. Newton's iterations, its projected
+Hessians, its line searches and where it started are not differentiated: see `pipeline/derivatives/implicit.py`,
+which does the same with dense matrices.
+
+H is the true Hessian, not the projected one: the projection is a means to descend, not part of ∂g/∂x.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.deform.quasistatic.flesh import Drive, imbalance
+from pipeline.deform.quasistatic.solver import EquilibriumSolver, drive_of, flat
+
+
+def equilibrium(drive: Drive, guess: Tensor, solver: EquilibriumSolver) -> Tensor:
+    """Where the free nodes come to rest, with the derivative of the equilibrium by all of `drive`.
+
+    Args:
+        drive: float64 on the CPU; the batch axes of all its tensors are the same.
+        guess: (*B, free, 3), from where the solver sets out; without influence on the derivative.
+        solver: of the flesh.
+
+    Returns:
+        (*B, free, 3) metres.
+
+    Raises:
+        ChainRigError: there is no equilibrium within reach.
+    """
+    node, values = drive.planes.node, flat(drive)
+    x = _Solution.apply(guess, node, solver, *values).detach()  # type: ignore[union-attr]
+    g = imbalance(x, drive, solver.flesh)
+    return x + _Implicit.apply(g, x, node, solver, *values)  # type: ignore[operator]
+
+
+class _Solution(torch.autograd.Function):
+    """Calls the solver; its derivative is `_Implicit`'s."""
+
+    @staticmethod
+    def forward(guess: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
+        items = _items(guess, *values, trailing=(2, *_AXES))
+        found = [solver.solve(drive_of(arrays, node), start) for start, *arrays in items]
+        return torch.from_numpy(np.stack(found)).reshape(guess.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.count = len(inputs)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
+        return (None,) * ctx.count
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:  # type: ignore[override]
+        return torch.zeros_like(ctx.saved_tensors[0])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, guess: Tensor, node: np.ndarray, solver: Any, *values: Tensor) -> tuple:
+        guess, *values = _lead((guess, *values), (in_dims[0], *in_dims[3:]), info.batch_size)  # type: ignore
+        return _Solution.apply(guess, node, solver, *values), 0
+
+
+class _Implicit(torch.autograd.Function):
+    """Zero, with the derivative −H⁻¹ by g: what the equilibrium does when the balance of forces moves."""
+
+    @staticmethod
+    def forward(g: Tensor, x: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
+        return torch.zeros_like(g)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _, x, ctx.node, ctx.solver, *values = inputs
+        ctx.save_for_backward(x, *values)
+        ctx.save_for_forward(x, *values)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
+        x, *values = ctx.saved_tensors
+        return -_Inverse.apply(grad, x, ctx.node, ctx.solver, *values), *(None,) * (3 + len(values))  # type: ignore
+
+    @staticmethod
+    def jvp(ctx: Any, g: Tensor, *others: Tensor | None) -> Tensor:  # type: ignore[override]
+        x, *values = ctx.saved_tensors
+        return -_Inverse.apply(g, x, ctx.node, ctx.solver, *values)  # type: ignore[operator]
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple, g: Tensor, x: Tensor, node: np.ndarray, solver: Any, *values: Tensor
+    ) -> tuple:
+        tensors = _lead((g, x, *values), (*in_dims[:2], *in_dims[4:]), info.batch_size)
+        return _Implicit.apply(tensors[0], tensors[1], node, solver, *tensors[2:]), 0
+
+
+class _Inverse(torch.autograd.Function):
+    """H⁻¹ b, linear in b. H itself counts as constant: second derivatives are not those of the equilibrium."""
+
+    @staticmethod
+    def forward(b: Tensor, x: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
+        items = list(_items(x, *values, trailing=(2, *_AXES)))
+        right = b.detach().numpy().reshape(-1, len(items), *x.shape[-2:])
+        columns = [
+            solver.solve_linear(right[:, i], there, drive_of(arrays, node))
+            for i, (there, *arrays) in enumerate(items)
+        ]
+        return torch.from_numpy(np.stack(columns, 1)).reshape(b.shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _Implicit.setup_context(ctx, inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
+        x, *values = ctx.saved_tensors
+        return _Inverse.apply(grad, x, ctx.node, ctx.solver, *values), *(None,) * (3 + len(values))  # type: ignore
+
+    @staticmethod
+    def jvp(ctx: Any, b: Tensor, *others: Tensor | None) -> Tensor:  # type: ignore[override]
+        x, *values = ctx.saved_tensors
+        return _Inverse.apply(b, x, ctx.node, ctx.solver, *values)  # type: ignore[return-value]
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple, b: Tensor, x: Tensor, node: np.ndarray, solver: Any, *values: Tensor
+    ) -> tuple:
+        """Many right-hand sides of one Hessian share its factor."""
+        where = (*in_dims[1:2], *in_dims[4:])
+        if all(axis is None for axis in where):
+            return _Inverse.apply(b.movedim(in_dims[0], 0), x, node, solver, *values), 0
+        b, x, *others = _lead((b, x, *values), (in_dims[0], *where), info.batch_size)
+        return _Inverse.apply(b, x, node, solver, *others), 0
+
+
+_AXES = (2, 2, 2, 1, 2, 2, 2, 1, 1)  # of the arrays of `flat`, behind the batch
+
+
+def _items(*tensors: Tensor, trailing: tuple[int, ...]) -> Any:
+    """The items of the batch, as numpy arrays."""
+    flats = []
+    for tensor, axes in zip(tensors, trailing, strict=True):
+        flats.append(tensor.detach().numpy().reshape(-1, *tensor.shape[tensor.ndim - axes :]))
+    return zip(*flats, strict=True)
+
+
+def _lead(tensors: tuple[Tensor, ...], in_dims: tuple, size: int) -> list[Tensor]:
+    """The vmapped axis in front; a tensor without one is repeated."""
+    pairs = zip(tensors, in_dims, strict=True)
+    return [t.expand(size, *t.shape) if axis is None else t.movedim(axis, 0) for t, axis in pairs]
