@@ -93,8 +93,12 @@ def read_bias(path: str | Path, scheme: str | None = None) -> BiasFile:
         if field.name not in arrays:
             raise _unfit(path, f"it has no {field.name}")
         array = arrays[field.name]
-        floats = field.name in _AXES
-        values[field.name] = torch.from_numpy(array.astype(np.float64)) if floats else array[()].item()
+        if field.name in _AXES and array.dtype.kind == "f":
+            values[field.name] = torch.from_numpy(array.astype(np.float64))
+        elif field.name not in _AXES and array.ndim == 0:
+            values[field.name] = array.item()
+        else:
+            raise _unfit(path, f"{field.name} is {array.dtype} of shape {array.shape}")
     found = BiasFile(**values)
     if found.scheme not in SCHEMES:
         raise _unfit(path, f"there is no landmark scheme '{found.scheme}'")
