@@ -54,6 +54,7 @@ def bias(
     from pipeline.detector_bias.origin import independence
     from pipeline.detector_bias.report import Report
     from pipeline.detector_bias.scenes import draw_plan
+    from pipeline.detector_bias.summary import document, printed, sentences
     from pipeline.render.head_texture import HeadTexture
 
     torch.set_num_threads(1)
@@ -77,10 +78,10 @@ def bias(
         made = files(report)
     paths = write_files(folder, made)
     if json_:
-        print(json.dumps(report.document(), indent=2))
+        print(json.dumps(document(report), indent=2))
     elif not quiet:
-        for sentence in report.sentences():
+        for sentence in sentences(report):
             screen.print(sentence, highlight=False)
-        screen.print(report.printed())
+        screen.print(printed(report))
         for path in paths:
             print(path)

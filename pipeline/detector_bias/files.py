@@ -4,6 +4,7 @@ import json
 
 from pipeline.detector_bias.picture import draw_bias
 from pipeline.detector_bias.report import Report
+from pipeline.detector_bias.summary import document
 from pipeline.inspection.files import npz
 from pipeline.outputs.image_files import png
 
@@ -14,5 +15,5 @@ def files(report: Report) -> dict[str, bytes]:
         "bias.png": png(draw_bias(report.observer, report.measured)),
         "bias.csv": report.csv().encode(),
         "bias.npz": npz(report.arrays()),
-        "bias.json": (json.dumps(report.document(), indent=1) + "\n").encode(),
+        "bias.json": (json.dumps(document(report), indent=1) + "\n").encode(),
     }
