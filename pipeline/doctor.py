@@ -1,6 +1,5 @@
 """What of ChainRig works on this machine, and why the rest does not."""
 
-import hashlib
 import importlib
 import os
 import platform
@@ -8,7 +7,6 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 
 from pipeline import assets
 from pipeline.environment import lacking
@@ -24,7 +22,6 @@ _PACKAGES = [
     "pillow",
     "safetensors",
 ]
-_FAN_WEIGHTS = ["2DFAN4-11f355bf06.pth.tar", "3DFAN4-7835d9f11d.pth.tar"]  # named after their sha256
 
 
 @dataclass(frozen=True)
@@ -129,26 +126,20 @@ def _facemesh() -> Check:
 
 
 def _fan() -> Check:
-    import torch
+    from pipeline.detect import fan_weights
 
     if find_spec("face_alignment") is None:
         return Check("FAN", False, "face-alignment is not installed: install chainrig again")
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    whole = [name for name in _FAN_WEIGHTS if _is_whole(folder / name)]
-    if not whole:
+    paths = [fan_weights.place(variant) for variant in fan_weights.FILES]
+    there = [path.name for path in paths if path.is_file()]
+    if not there:
         return Check(
-            "FAN", False, f"its weights are not in {folder}; face-alignment downloads them on first use"
+            "FAN",
+            False,
+            f"its weights are not in {paths[0].parent}: the first fit with --detector fan downloads them, or "
+            f"put {' or '.join(fan_weights.ADDRESS + path.name for path in paths)} there yourself",
         )
-    return Check(
-        "FAN", False, f"{', '.join(whole)} found, but this version reads landmarks with FaceMesh only"
-    )
-
-
-def _is_whole(weights: Path) -> bool:
-    if not weights.is_file():
-        return False
-    wanted = weights.name.partition("-")[2].partition(".")[0]
-    return hashlib.sha256(weights.read_bytes()).hexdigest().startswith(wanted)
+    return Check("FAN", True, f"weights {', '.join(there)}; chainrig doctor --detector fan tries them")
 
 
 def _opencv() -> Check:

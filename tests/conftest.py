@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +12,10 @@ import pytest
 import torch
 
 from pipeline import assets
+from pipeline.cli import main
 
 torch.set_num_threads(1)
+Run = Callable[..., tuple[int, str, str]]
 
 
 class Fitted(NamedTuple):
@@ -33,3 +36,17 @@ def example_fit(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     done = subprocess.run(command, capture_output=True, text=True, env=one_thread)
     assert done.returncode == 0, done.stderr
     return Fitted(folder, done.stdout, json.loads((folder / "fit.json").read_text()))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs `chainrig ARGUMENTS` in this process: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["chainrig", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        stdout, stderr = capfd.readouterr()
+        return int(stopped.value.code or 0), stdout, stderr
+
+    return run

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Fitted
+from conftest import Fitted, Run
 from PIL import Image
 
 from pipeline import assets
@@ -17,21 +17,6 @@ from pipeline.cli import main
 from pipeline.errors import ChainRigError
 
 EXAMPLE = assets.path("example.png")
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Runs `chainrig ARGUMENTS` in this process: exit code, stdout, stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["chainrig", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        stdout, stderr = capfd.readouterr()
-        return int(stopped.value.code or 0), stdout, stderr
-
-    return run
 
 
 @pytest.fixture
@@ -176,6 +161,16 @@ def test_doctor_says_what_works_and_why_not(run: Run) -> None:
         assert word in stdout
 
 
+def test_doctor_tries_a_detector(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, stdout, _ = run("doctor", "--detector", assets.path("landmarks68_synthetic.safetensors"))
+    assert code == 0 and "68 points" in stdout and "% of the eye distance" in stdout
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    code, _, stderr = run("doctor", "--detector", "fan")
+    assert code == 2 and "2DFAN4-11f355bf06" in stderr and str(tmp_path) in stderr
+    code, _, stderr = run("doctor", "--detector", "fun")
+    assert code == 2 and "facemesh, fan, fan-3d" in stderr
+
+
 def stub_fitter(monkeypatch: pytest.MonkeyPatch, fails: Callable[[float], bool]) -> None:
     """A fitter that refuses the faces whose left edge `fails`, and fits the others with what lies at hand."""
     from pipeline.result import FitResult, Picture
@@ -183,7 +178,7 @@ def stub_fitter(monkeypatch: pytest.MonkeyPatch, fails: Callable[[float], bool])
     class Fitter:
         def __init__(self, config: object) -> None: ...
 
-        def fit(self, photo, face, on_progress) -> FitResult:
+        def fit(self, photo, face, on_progress, labels=None) -> FitResult:
             if fails(float(face.box[0])):
                 raise ChainRigError("The face is hidden.")
             on_progress(1, 2, 0.5)

@@ -19,10 +19,11 @@ import torch
 from scenes import check_derivative, random
 from torch import Tensor
 
+from pipeline import detector_check
 from pipeline.chain import build_renderer, build_stand_in
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
-from pipeline.detect import fan_check, fan_weights
+from pipeline.detect import fan_weights
 from pipeline.detect.embedding import IBUG68
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.fan import FAN, Reading, fan_region
@@ -33,6 +34,7 @@ from pipeline.render.camera import Camera
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.render.renderer import Renderer
+from pipeline.target.reading import converted
 
 SIZE = 128  # of the views: a quarter of the work of 256
 EYES = (36, 45)  # outer corners
@@ -455,7 +457,7 @@ def test_the_download_is_checked_and_a_cached_file_is_used(
 
 
 def test_importing_does_not_import_face_alignment() -> None:
-    code = "import sys, pipeline.detect.fan_check; sys.exit('face_alignment' in sys.modules)"
+    code = "import sys, pipeline.detector_check; sys.exit('face_alignment' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -471,25 +473,25 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_doctor_tells_what_is_missing_wrong_or_right(
     fan: FAN, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usable, note = fan_check.doctor_check("2d")
+    usable, note = detector_check.check_detector("fan")
     assert not usable and str(cache) in note and "2DFAN4-11f355bf06" in note
 
     cache.mkdir(parents=True)
     (cache / "2DFAN4-11f355bf06.pth.tar").write_bytes(b"half a file")
-    usable, note = fan_check.doctor_check("2d")
+    usable, note = detector_check.check_detector("fan")
     assert not usable and "sha256" in note
 
     monkeypatch.setattr(FAN, "load", lambda variant: fan)
-    usable, note = fan_check.doctor_check("2d")
+    usable, note = detector_check.check_detector("fan")
     assert not usable and "% of the eye distance" in note
 
     mesh = FaceMesh.load()
 
     def sees(crop: Tensor):
-        return Reading(mesh(crop)[list(IBUG68), :2], torch.ones(68))
+        return Reading(converted(mesh(crop), "mediapipe478", "ibug68")[:, :2], torch.ones(68))
 
     monkeypatch.setattr(fan, "forward_full", sees)
-    usable, note = fan_check.doctor_check("2d")
+    usable, note = detector_check.check_detector("fan")
     assert usable and "mean confidence 1.00" in note
 
 

@@ -1,11 +1,31 @@
 """`chainrig doctor`: what works here."""
 
+from typing import Annotated
+
+import typer
+
 from pipeline.commands.screen import screen
 from pipeline.errors import ChainRigError
 
 
-def doctor() -> None:
+def doctor(
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            help="Try a detector on the example photo: facemesh, fan, fan-3d, or a file.", show_default=False
+        ),
+    ] = None,
+) -> None:
     """Tell what works on this machine, and why the rest does not."""
+    if detector is not None:
+        from pipeline.detector_check import check_detector
+
+        usable, note = check_detector(detector)
+        if not usable:
+            raise ChainRigError(f"The detector {detector} does not work here: {note.rstrip('.')}.")
+        screen.print(f"{detector}: {note}.", highlight=False)
+        return
+
     from rich.markup import escape
     from rich.table import Table
 
