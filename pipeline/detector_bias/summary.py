@@ -117,7 +117,8 @@ def sentences(report: Report) -> list[str]:
         _of_bias(report),
         report.independence,
         f"Left and right: half the distance between a landmark's bias and its mirrored twin's is "
-        f"{figure(_rms(asymmetry(report)))} % IOD (root mean square).",
+        f"{figure(_rms(asymmetry(report)))} % IOD (root mean square); chance would bring about "
+        f"{figure(_rms(found.standard_error[known]))} in so many renders.",
         _of_smoothness(measured),
         _of_presence(measured),
     ]
