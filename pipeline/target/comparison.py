@@ -41,10 +41,14 @@ class Comparison:
     def whitened(self, spread: Tensor) -> "Comparison":
         """The same points, each counted by how well it is known: its share over its variance.
 
+        A landmark strays by its spread on renders, and on photographs by some more that nobody has measured:
+        that is taken to be the same for all, and as large as their median spread.
+
         Args:
-            spread: `(L,)` standard deviations of the detector's landmarks, in any unit.
+            spread: `(L,)` standard deviations of the detector's landmarks on renders, in any unit.
         """
-        variance = self.from_detector.square() @ spread.to(self.from_detector).square()
+        of_landmarks = spread.to(self.from_detector).square()
+        variance = self.from_detector.square() @ (of_landmarks + of_landmarks.median())
         variance[self.on_rig] = variance[~self.on_rig].median() if not self.on_rig.all() else 1.0
         share = self.share / variance
         return replace(self, share=share / share.sum())
