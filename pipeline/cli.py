@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.check_gradients import check_gradients
+from pipeline.commands.detector import detector_app
 from pipeline.commands.doctor import doctor
 from pipeline.commands.fit import fit
 from pipeline.commands.jacobian import jacobian
@@ -22,6 +23,7 @@ from pipeline.errors import ChainRigError
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 for command in (fit, render, jacobian, check_gradients, train_detector, doctor):
     app.command()(command)
+app.add_typer(detector_app, name="detector")
 
 
 def main() -> None:

@@ -77,6 +77,10 @@ class Landmarks(Section):
     correct: bool = Field(
         default=False, description="take the mean error of the detector on renders off its landmarks"
     )
+    scores: float = Field(
+        default=0, ge=0, description="weight of facemesh's 52 blendshape scores, beside its points"
+    )
+    depth: float = Field(default=0, ge=0, description="weight of facemesh's z: 1 counts it like x and y")
     near: float = Field(
         default=0.5, ge=0, le=1, description="weight of labels that the detector has only nearly"
     )

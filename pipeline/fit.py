@@ -14,6 +14,7 @@ from pipeline.deform.rig import Rig
 from pipeline.detect.detectors import load_detector
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import LEFT_EYE, RIGHT_EYE
+from pipeline.detection_terms import detection_terms
 from pipeline.detector_bias.known import known_errors, spread_of
 from pipeline.errors import ChainRigError
 from pipeline.face_prior import build_prior, relax_identity
@@ -206,6 +207,12 @@ class FaceFitter:
             # A person sees the face; the detector errs, on the photo and on the render alike.
             chain_offset=-bias if by_hand else 0.0,
             stand_in_offset=0.0 if by_hand else bias,
+            terms=detection_terms(
+                settings.landmarks,
+                target.region.map_to_crop(target.landmarks),
+                target.iod_in_view,
+                settings.priors.residual_percent,
+            ),
         )
 
     def _bias(self, target: Target, comparison: Comparison) -> Tensor:

@@ -63,6 +63,7 @@ class LandmarkObjective:
         sigma_percent: float,
         of: str = MEDIAPIPE478.name,
         spread: Tensor | None = None,
+        terms: tuple[Term, ...] = (),
     ) -> "LandmarkObjective":
         """Towards landmarks that the chain's own detector has read.
 
@@ -78,7 +79,7 @@ class LandmarkObjective:
         iod = float((landmarks[eyes[0], :2] - landmarks[eyes[1], :2]).norm())
         if spread is not None:
             comparison = comparison.whitened(spread)
-        return cls(chain, stand_in_chain, comparison, target, iod, sigma_percent)
+        return cls(chain, stand_in_chain, comparison, target, iod, sigma_percent, terms=terms)
 
     def percent(self, residual: Tensor) -> float:
         """Mean distance of the points, each counting the same, in % of the outer-eye distance.

@@ -197,10 +197,7 @@ def _objective(
         spread = spread_of(known_errors(detector, rig, settings.bias_file))
         sigma = config.priors.residual_percent
         counted = spread if settings.whiten else None
-        return (
-            LandmarkObjective.towards(target, chain, stand_in, sigma, detector.scheme, counted),
-            spread,
-        )
+        return LandmarkObjective.towards(target, chain, stand_in, sigma, detector.scheme, counted), spread
     reading = read_through(photo.labels, detector.scheme, trust=trusting(settings.near))
     points = photo.region.map_to_crop(reading.points.float()).double()
     by_detector = LandmarkObjective.towards(target, chain, stand_in, 1.0, detector.scheme)
