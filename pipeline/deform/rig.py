@@ -60,6 +60,9 @@ class Rig:
         pose_corrective_deltas: (9 Q, V, 3) for the entries of R_j − I, row by row.
         skinning: "linear" or "dual quaternion".
         albedo: (H, W, 3) uint8 sRGB, row 0 at v = 1, sides powers of two; None where nobody has painted it.
+        paint: (M, H, W) uint8 shares of the regions of `pipeline.render.head_texture` in a texel, in 1/255,
+        where
+            ChainRig has painted the rig; None otherwise.
         source: the file that it was imported from, "" for the shipped head.
     """
 
@@ -96,6 +99,7 @@ class Rig:
     pose_corrective_deltas: Tensor = _none(0, 0, 3)
     skinning: str = "linear"
     albedo: Tensor | None = None
+    paint: Tensor | None = None
     source: str = ""
 
     @classmethod

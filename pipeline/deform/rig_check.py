@@ -91,4 +91,6 @@ def _meaning(rig: Rig) -> str:
         return f"its skinning is {rig.skinning!r}, which is neither 'linear' nor 'dual quaternion'"
     if rig.albedo is not None and (rig.albedo.ndim != 3 or rig.albedo.shape[2] != 3):
         return f"its albedo has shape {tuple(rig.albedo.shape)} where (H, W, 3) is needed"
+    if rig.paint is not None and rig.paint.ndim != 3:
+        return f"its paint has shape {tuple(rig.paint.shape)} where (M, H, W) is needed"
     return ""

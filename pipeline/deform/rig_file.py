@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.errors import ChainRigError
 
 FORMAT = "chainrig.rig/1"
+PICTURES = ("albedo", "paint")
 _SINGLE = ("skinning", "source")
 
 
@@ -86,20 +87,20 @@ def _as_field(name: str, array: np.ndarray, delta_unit: np.ndarray | None) -> An
         if array.size == 0 and name.endswith("_names"):
             return ()
         return torch.from_numpy(array.astype(np.float32))
-    return torch.from_numpy(array.astype(np.uint8 if name == "albedo" else np.int64))
+    return torch.from_numpy(array.astype(np.uint8 if name in PICTURES else np.int64))
 
 
 def _packed(name: str, array: np.ndarray) -> dict[str, np.ndarray]:
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
-        if name.endswith("_deltas") and array.size:
+        if name.endswith("_deltas") and not name.startswith("joint") and array.size:
             moved = (array != 0).any(-1)  # [K, V]
             if moved.mean() < 0.5:
                 start = np.concatenate([[0], moved.sum(1).cumsum()])
                 sparse = {"start": start, "vertex": np.nonzero(moved)[1], "value": array[moved]}
                 return {f"{name}.{part}": _small(value) for part, value in sparse.items()}
         return {name: array}
-    return {name: array if name == "albedo" else _small(array)}
+    return {name: array if name in PICTURES else _small(array)}
 
 
 def _dense(start: np.ndarray, vertex: np.ndarray, value: np.ndarray, vertices: int) -> np.ndarray:

@@ -1,0 +1,36 @@
+"""What a rig looks like: its own albedo, its paint, or the shipped head's."""
+
+import torch
+from torch import Tensor
+
+from pipeline import assets
+from pipeline.deform.rig import Rig
+from pipeline.errors import ChainRigError
+from pipeline.render import srgb
+from pipeline.render.head_texture import REGIONS, HeadTexture
+
+
+def texture_of(rig: Rig) -> HeadTexture:
+    """The texture that a `Material` takes, in the rig's texture coordinates.
+
+    Raises:
+        ChainRigError: its paint is of another version.
+    """
+    if rig.albedo is not None:
+        return HeadTexture.of_picture(rig.albedo)
+    if rig.paint is not None:
+        if len(rig.paint) != len(REGIONS):
+            raise ChainRigError("The rig's paint is of another version: import the rig again.")
+        return HeadTexture(rig.paint, torch.full(rig.paint.shape[1:], 160, dtype=torch.uint8))
+    if not rig.source:
+        return HeadTexture.load(assets.path("albedo.npz"))
+    return HeadTexture.of_picture(torch.full((1, 1, 3), 128, dtype=torch.uint8))
+
+
+def albedo_of(rig: Rig) -> Tensor:
+    """(H, W, 3) uint8 sRGB: the picture for other tools."""
+    if rig.albedo is not None:
+        return rig.albedo
+    with torch.no_grad():
+        encoded = srgb.encode(texture_of(rig)()[..., :3])
+    return (encoded.clamp(0, 1) * 255).round().to(torch.uint8)
