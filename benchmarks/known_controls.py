@@ -1,0 +1,204 @@
+"""Renders of the default rig whose controls are known: how close does a fit come?
+
+    python benchmarks/known_controls.py [--renders 100] [--identity known|unknown] [--set a.b=c …]
+
+Each render shows 6 to 12 expression controls between 0 and 0.8 (never both of an exclusive pair), a head
+drawn from the prior of identities, a pose within ±25° of yaw, 15° of pitch and 10° of roll, a light and a
+skin, and is read like a photograph: found, settled, fitted. The focal length is known, as from an EXIF.
+Errors of expressions are over those that the photo can show (`unobservable` of the fit left out).
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import platform
+from datetime import datetime, timezone
+from functools import cache, partial
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import roma
+import torch
+from torch import Tensor
+
+from pipeline.appearance_prior import LIMIT, UNKNOWNS, decode
+from pipeline.chain import build_renderer
+from pipeline.config import load_config
+from pipeline.deform.deform import Deformer
+from pipeline.deform.rig import Rig
+from pipeline.errors import ChainRigError
+from pipeline.face_prior import identity_stiffness
+from pipeline.fit import FaceFitter
+from pipeline.render.camera import Camera
+from pipeline.render.head_texture import REGIONS, HeadTexture
+from pipeline.render.lighting import Light
+from pipeline.render.material import Material
+from pipeline.target.faces import find_faces
+from pipeline.target.photo import Photo
+
+SIDE = 600  # pixels of the picture
+YAW, PITCH, ROLL = 25.0, 15.0, 10.0  # degrees to either side
+NEAR, FAR = 0.7, 1.6  # metres
+FACE = 0.42  # of the picture's side: a head 16 cm wide
+ACTIVE, STRONGEST = (6, 12), 0.8
+LOOKS = 0.6  # of the spread that light and colours of photographs have
+IDENTITY = 12.0  # precision of identities, see `Priors.identity_detail`
+EXCLUSIVE = (
+    ("jawLeft", "jawRight"), ("mouthLeft", "mouthRight"), ("mouthFunnel", "mouthPucker"),
+    *((f"eyeLookIn{side}", f"eyeLookOut{side}") for side in ("Left", "Right")),
+    *((f"eyeLookUp{side}", f"eyeLookDown{side}") for side in ("Left", "Right")),
+    *((f"eyeBlink{side}", f"eyeWide{side}") for side in ("Left", "Right")),
+    *((f"browDown{side}", f"browOuterUp{side}") for side in ("Left", "Right")),
+    *((f"mouthSmile{side}", f"mouthFrown{side}") for side in ("Left", "Right")),
+)  # fmt: skip
+SETTLED = {"mouthClose", "tongueOut"}  # mouthClose means something with an open jaw only
+
+
+@cache
+def _shared() -> tuple[Rig, HeadTexture]:
+    return Rig.load(), HeadTexture.load()
+
+
+def draw(seed: int) -> tuple[Tensor, Light, Material, float]:
+    """X1 `(K,)` float64, light, colours and the focal length in pixels."""
+    rig, texture = _shared()
+    space, noise = rig.controls, torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand((), generator=noise))
+
+    x = space.rest.clone()
+    names = [name for name in space.names[space.groups["expression"]] if name not in SETTLED]
+    wanted = int(torch.randint(ACTIVE[0], ACTIVE[1] + 1, (), generator=noise))
+    taken: list[str] = []
+    for k in torch.randperm(len(names), generator=noise).tolist():
+        rivals = {other for pair in EXCLUSIVE if names[k] in pair for other in pair}
+        if len(taken) < wanted and not rivals & set(taken):
+            taken.append(names[k])
+            x[space.index(names[k])] = uniform(0, STRONGEST)
+    identity = space.groups["identity"]
+    width = (IDENTITY * identity_stiffness(rig)).rsqrt()
+    x[identity] = (width * torch.randn(len(width), generator=noise, dtype=torch.float64)).clamp(
+        space.low[identity], space.high[identity]
+    )
+    pose, away = space.groups["pose"], uniform(NEAR, FAR)
+    angles = [math.radians(uniform(-limit, limit)) for limit in (YAW, PITCH, ROLL)]
+    rotation = roma.euler_to_rotvec("YXZ", torch.tensor(angles, dtype=torch.float64))
+    x[pose] = torch.cat([rotation, torch.tensor([uniform(-0.02, 0.02), 0.035, -away]).double()])
+    limit = LIMIT * torch.ones(UNKNOWNS)
+    unknowns = (LOOKS * torch.randn(UNKNOWNS, generator=noise)).clamp(-limit, limit)
+    light, colours = decode(unknowns)
+    named = dict(zip(REGIONS, colours.tolist(), strict=True))
+    material = Material(HeadTexture(texture.weights, texture.detail, named)())
+    return x, light, material, FACE * SIDE * away / 0.16
+
+
+def photograph(x: Tensor, light: Light, material: Material, focal: float, seed: int) -> Photo:
+    """An 8-bit picture of the rig with a little noise."""
+    rig, _ = _shared()
+    camera = Camera(torch.tensor(focal), torch.full((2,), SIDE / 2), size=(SIDE, SIDE))
+    with torch.no_grad():
+        picture = build_renderer(rig, camera, material, light, samples=3)(Deformer(rig)(x.float()))
+    noise = 0.01 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(seed))
+    return Photo(((picture + noise).clamp(0, 1) * 255).round().to(torch.uint8), Path("render"), "")
+
+
+def one(seed: int, settings: list[str], identity: str) -> dict[str, Any]:
+    """One row."""
+    torch.set_num_threads(1)
+    rig, _ = _shared()
+    space = rig.controls
+    x, light, material, focal = draw(seed)
+    photo = photograph(x, light, material, focal, seed)
+    config = load_config(None, [*settings, f"camera.focal_px={focal}"])
+    if identity == "known":
+        held = {name: float(x[space.index(name)]) for name in rig.identity_names}
+        config = config.model_copy(update={"controls": config.controls | held})
+    faces = find_faces(photo.pixels)
+    if not faces:
+        return {"render": seed, "failed": "no face found"}
+    try:
+        found = FaceFitter(config).fit(photo, max(faces, key=lambda face: face.area))
+    except ChainRigError as error:
+        return {"render": seed, "failed": str(error)}
+    truth = {name: float(x[space.index(name)]) for name in found.controls}
+    true_turn = roma.rotvec_to_rotmat(x[space.groups["pose"]][:3])
+    turn = roma.rotvec_to_rotmat(torch.tensor(found.rotation_vector, dtype=torch.float64))
+    apart = math.degrees(float(roma.rotmat_geodesic_distance(true_turn, turn)))
+    return {
+        "render": seed,
+        "residual_percent": found.residual_final,
+        "evaluations": found.evaluations,
+        "rotation_deg": apart,
+        "yaw_deg": math.degrees(float(torch.atan2(true_turn[0, 2], true_turn[2, 2]))),
+        "truth": truth,
+        "found": found.controls,
+        "unobservable": [name for name in found.unobservable if name in truth],
+        "seconds": found.seconds,
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rows come to: absolute errors of observable expressions, by render and by control."""
+    good = [row for row in rows if "failed" not in row]
+    errors: dict[str, list[float]] = {}
+    active, quiet = [], []
+    for row in good:
+        for name, truth in row["truth"].items():
+            if name in row["unobservable"]:
+                continue
+            error = abs(row["found"][name] - truth)
+            errors.setdefault(name, []).append(error)
+            (active if truth > 0 else quiet).append(error)
+    by_control = {name: mean(values) for name, values in errors.items()}
+    worst = sorted(by_control, key=lambda name: -by_control[name])[:12]
+    return {
+        "renders": len(rows),
+        "failed": len(rows) - len(good),
+        "mean_absolute_error": mean(error for values in errors.values() for error in values),
+        "of_active": mean(active),
+        "of_quiet": mean(quiet),
+        "all_at_zero": mean(
+            truth for row in good for name, truth in row["truth"].items() if name not in row["unobservable"]
+        ),
+        "rotation_deg_mean": mean(row["rotation_deg"] for row in good),
+        "rotation_deg_median": median(row["rotation_deg"] for row in good),
+        "rotation_deg_most": max(row["rotation_deg"] for row in good),
+        "residual_percent_mean": mean(row["residual_percent"] for row in good),
+        "evaluations_mean": mean(row["evaluations"] for row in good),
+        "worst_controls": {name: by_control[name] for name in worst},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--renders", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    parser.add_argument("--identity", choices=("known", "unknown"), default="unknown")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    seeds = range(arguments.first, arguments.first + arguments.renders)
+    work = partial(one, settings=arguments.set, identity=arguments.identity)
+    rows = []
+    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
+        for row in pool.imap(work, seeds):
+            rows.append(row)
+            print(row["render"], row.get("failed") or f"{row['residual_percent']:.2f} %", flush=True)
+    found = summary(rows)
+    print(json.dumps(found, indent=1))
+    if arguments.json:
+        about = {
+            "command": f"benchmarks/known_controls.py --identity {arguments.identity} {arguments.set}",
+            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        }
+        arguments.json.write_text(json.dumps(about | {"summary": found, "rows": rows}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
