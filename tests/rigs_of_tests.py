@@ -15,6 +15,7 @@ def with_correctives(rig: Rig, skinning: str = "linear") -> Rig:
     ramps = torch.tensor([[itself, itself], [halfway, itself]])
     return replace(
         rig,
+        joint_expression_deltas=0.1 * torch.randn(2, 2, 3, generator=g, dtype=rig.rest.dtype),
         corrective_names=("jawOpen+smile", "jawOpen50"),
         corrective_deltas=0.1 * torch.randn(2, count, 3, generator=g, dtype=rig.rest.dtype),
         corrective_controls=torch.tensor([[0, 1], [0, -1]]),

@@ -36,6 +36,7 @@ class Deformer(Layer):
     basis: Tensor
     joint_rest: Tensor
     joint_basis: Tensor
+    joint_expression_basis: Tensor
     drivers: Tensor
     skin_weights: Tensor
     corrective_basis: Tensor
@@ -56,6 +57,7 @@ class Deformer(Layer):
         self.register_buffer("basis", deltas.flatten(1).contiguous())
         self.register_buffer("joint_rest", rig.joint_rest)
         self.register_buffer("joint_basis", rig.joint_identity_deltas.flatten(1).contiguous())
+        self.register_buffer("joint_expression_basis", rig.joint_expression_deltas.flatten(1).contiguous())
         self.register_buffer("drivers", rig.drivers.flatten(1).contiguous())
         self.register_buffer("skin_weights", rig.skin_weights)
         self.register_buffer("corrective_basis", rig.corrective_deltas.flatten(1).contiguous())
@@ -78,9 +80,15 @@ class Deformer(Layer):
 
     def joint_transforms(self, x: Tensor, local: Tensor) -> tuple[Tensor, Tensor]:
         """Rotations (*B, J, 3, 3) and translations (*B, J, 3) of the joints, without the head pose."""
-        identity = x[..., self._split[0] : len(self.basis)]
-        joints = self.joint_rest + blend(identity, self.joint_basis)  # [*B, J, 3]
-        return joint_transforms(local, joints, self.joint_parents)
+        return joint_transforms(local, self.joints(x), self.joint_parents)
+
+    def joints(self, x: Tensor) -> Tensor:
+        """(*B, J, 3) where the joints of the unposed shape are."""
+        expressions = self._split[0]
+        joints = self.joint_rest + blend(x[..., expressions : len(self.basis)], self.joint_basis)
+        if len(self.joint_expression_basis):
+            joints = joints + blend(x[..., :expressions], self.joint_expression_basis)
+        return joints
 
     def shape(self, x: Tensor, local: Tensor) -> Tensor:
         """(*B, V, 3) before skinning."""

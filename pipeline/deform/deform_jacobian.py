@@ -103,14 +103,12 @@ def _joint_tangents(
 
     Down the tree: with G = G_p L and T = G_p (c − L c) + T_p, the product rule and dL = L [r]×.
     """
-    expressions, identities = layer._split[:2]
-    identity = x[..., expressions : expressions + identities]
-    joints = layer.joint_rest + blend(identity, layer.joint_basis)  # [*B, J, 3]
-    basis = torch.zeros_like(layer.joint_rest).expand(len(columns), -1, -1)
-    if identities:
-        is_identity = (columns >= expressions)[:, None, None]
-        rows = layer.joint_basis[(columns - expressions).clamp(min=0)]
-        basis = rows.unflatten(-1, (-1, 3)) * is_identity
+    expressions = layer._split[0]
+    joints = layer.joints(x)  # [*B, J, 3]
+    by_expression = layer.joint_expression_basis
+    if not len(by_expression):
+        by_expression = layer.joint_basis.new_zeros(expressions, layer.joint_basis.shape[-1])
+    basis = torch.cat([by_expression, layer.joint_basis])[columns].unflatten(-1, (-1, 3))  # [n, J, 3]
     turned: list[Tensor] = []
     shifted: list[Tensor] = []
     for j, parent in enumerate(layer.joint_parents):

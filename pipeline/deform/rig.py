@@ -52,6 +52,7 @@ class Rig:
         expression_low, expression_high: (E,) ranges; 0 and 1 where None.
         expression_units: of each range, "" or "rad"; all "" if empty.
         expression_sources: what the file that the rig came from calls them; the same if empty.
+        joint_expression_deltas: (E, J, 3) motion of the joints of control = 1, or (0, 0, 3) for none.
         corrective_names: C shapes that several controls bring in together, or one halfway (correctives.py).
         corrective_deltas: (C, V, 3), to be added before skinning.
         corrective_controls: (C, A) index into expression_names of what each listens to, −1 for none.
@@ -91,6 +92,7 @@ class Rig:
     expression_high: Tensor | None = None
     expression_units: tuple[str, ...] = ()
     expression_sources: tuple[str, ...] = ()
+    joint_expression_deltas: Tensor = _none(0, 0, 3)
     corrective_names: tuple[str, ...] = ()
     corrective_deltas: Tensor = _none(0, 0, 3)
     corrective_controls: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int64))

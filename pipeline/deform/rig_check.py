@@ -15,7 +15,7 @@ AXES: dict[str, tuple[str | int, ...]] = {
     "joint_identity_deltas": ("N", "J", 3),
     "skin_weights": ("V", "J"), "drivers": ("E", "J", 3), "landmark_triangle": ("L",),
     "landmark_barycentric": ("L", 3), "landmark_spread": ("L",),
-    "expression_low": ("E",), "expression_high": ("E",),
+    "joint_expression_deltas": ("E", "J", 3), "expression_low": ("E",), "expression_high": ("E",),
     "corrective_deltas": ("C", "V", 3), "corrective_controls": ("C", "A"), "corrective_ramps": ("C", "A", 3),
     "pose_corrective_joints": ("Q",), "pose_corrective_deltas": ("9Q", "V", 3),
 }  # fmt: skip
@@ -45,7 +45,7 @@ def _shapes(rig: Rig, sizes: dict[str, int]) -> str:
     for name, axes in AXES.items():
         value = getattr(rig, name)
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in axes)
-        if value is None or (not shape[0] and not len(value)):
+        if value is None or (not len(value) and (not shape[0] or name == "joint_expression_deltas")):
             continue
         if value.shape != shape:
             return f"{name} has shape {tuple(value.shape)} where {shape} is needed"

@@ -81,6 +81,7 @@ def assembled(
         joint_rest=_float(frame.points(raw.joint_rest) if raw.joint_names else np.zeros((1, 3))),
         joint_identity_deltas=_per_joint(identities, "joint_deltas", len(joints), frame),
         skin_weights=_float(weights),
+        joint_expression_deltas=_per_joint(expressions, "joint_deltas", len(joints), frame),
         drivers=_per_joint(expressions, "driver", len(joints), frame),
         corrective_names=tuple(each.name for each in raw.correctives),
         corrective_deltas=deltas(raw.correctives),

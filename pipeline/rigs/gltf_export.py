@@ -225,15 +225,16 @@ class _Writer:
         for k, control in enumerate(
             rig.controls.controls[: len(rig.expression_names) + len(rig.identity_names)]
         ):
-            item = {"name": control.name, "target": control.name, "group": control.group}
+            item: dict[str, Any] = {"name": control.name, "target": control.name, "group": control.group}
             item |= {"low": control.low, "high": control.high, "unit": control.unit}
             expression = k < len(sources)
             item["source"] = sources[k] if expression else control.name
-            joints = rig.drivers[k] if expression else rig.joint_identity_deltas[k - len(sources)]
-            moved = {
-                name: row.tolist() for name, row in zip(rig.joint_names, joints, strict=True) if row.any()
-            }
-            controls.append(item | {"turns" if expression else "shifts": moved})
+            shifts = rig.joint_expression_deltas if expression else rig.joint_identity_deltas
+            if len(shifts):
+                item["shifts"] = self._by_joint(shifts[k if expression else k - len(sources)])
+            if expression:
+                item["turns"] = self._by_joint(rig.drivers[k])
+            controls.append(item)
         found: dict[str, Any] = {
             "format": FORMAT,
             "controls": controls,
@@ -268,3 +269,7 @@ class _Writer:
                 end = None if ramp[2] == float("inf") else ramp[2]
                 factors.append([rig.expression_names[control], ramp[0], ramp[1], end])
         return {"name": rig.corrective_names[c], "target": rig.corrective_names[c], "factors": factors}
+
+    def _by_joint(self, rows: Tensor) -> dict[str, list[float]]:
+        """Joint → the row (3,) of it, where that is not 0."""
+        return {name: row.tolist() for name, row in zip(self.rig.joint_names, rows, strict=True) if row.any()}
