@@ -1,37 +1,67 @@
-"""A symmetric sparse matrix, factored once and solved with many times."""
+"""Symmetric sparse systems: factored anew only when the last factor no longer helps."""
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from pipeline.deform.quasistatic.sparsity import Sparsity
+from pipeline.deform.quasistatic.conjugate_gradients import conjugate_gradients
+
+FEW = 24  # iterations that cost about as much as a factorisation of the head's Hessian
+EXACT = 1e-13  # of a solve for a derivative
 
 
 class Factor:
-    """P H Pᵀ = L D Lᵀ in the order of a `Sparsity`, by SuperLU with its pivots kept on the diagonal.
+    """A = L D Lᵀ of a symmetric matrix whose order keeps L sparse, by SuperLU with its pivots on the diagonal.
 
     Raises:
-        RuntimeError: H is singular.
+        RuntimeError: A is singular.
     """
 
-    def __init__(self, blocks: np.ndarray, sparsity: Sparsity) -> None:
-        self._order = sparsity.order
-        self._factors = splu(
-            sparsity.matrix(blocks),
-            permc_spec="NATURAL",
-            diag_pivot_thresh=0.0,
-            relax=12,
-            panel_size=6,
-            options={"SymmetricMode": True},
-        )
+    def __init__(self, A: sp.csc_matrix) -> None:
+        self._factors = splu(A, "NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     def solve(self, right: np.ndarray) -> np.ndarray:
-        """H⁻¹ of right-hand sides (..., free, 3)."""
-        flat = right.reshape(-1, len(self._order))
-        out = np.empty_like(flat)
-        out[:, self._order] = self._factors.solve(np.ascontiguousarray(flat[:, self._order].T)).T
-        return out.reshape(right.shape)
+        """A⁻¹ of (n,) or of the columns of (n, m)."""
+        return self._factors.solve(right)
 
     @property
     def positive(self) -> bool:
-        """Whether H is positive definite: so are then its pivots D, and an equilibrium is a minimum."""
+        """Whether A is positive definite: so are then its pivots D."""
         return bool((self._factors.U.diagonal() > 0).all())
+
+
+class Factors:
+    """The latest factor, and solves that use it for matrices nearby.
+
+    Attributes:
+        made: how many factorisations there were.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._latest: Factor | None = None
+
+    def make(self, A: sp.csc_matrix) -> Factor:
+        """Factors A and keeps that."""
+        self.made += 1
+        self._latest = Factor(A)
+        return self._latest
+
+    def descent(self, A: sp.csc_matrix, gradient: np.ndarray, tolerance: float) -> np.ndarray | None:
+        """−A⁻¹ gradient, or None if A shows that it is not positive definite."""
+        if self._latest is not None:
+            found = conjugate_gradients(A, -gradient, self._latest.solve, tolerance, FEW)
+            if found.converged:
+                return found.x
+            if found.indefinite:
+                return None
+        step = -self.make(A).solve(gradient)
+        return step if float(step @ gradient) < 0 else None
+
+    def solve(self, A: sp.csc_matrix, right: np.ndarray) -> np.ndarray:
+        """A⁻¹ of the columns of (n, m), as exactly as float64 allows."""
+        if self._latest is not None and right.shape[1] * FEW < 2 * FEW:
+            found = conjugate_gradients(A, right[:, 0], self._latest.solve, EXACT, FEW)
+            if found.converged:
+                return found.x[:, None]
+        return self.make(A).solve(right)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.deform.quasistatic.factor import Factor
+from pipeline.deform.quasistatic.factor import Factors
 from pipeline.deform.quasistatic.potential import Potential
 from pipeline.errors import ChainRigError
 
@@ -19,42 +19,47 @@ class Equilibrium:
     residual: |g| as a share of the forces that g sums.
     iterations: Newton steps taken.
     projections: in how many of them the Hessian was projected.
+    factorizations: how many there were.
     """
 
     x: np.ndarray
     residual: float
     iterations: int
     projections: int
+    factorizations: int
 
 
 def find_equilibrium(
-    potential: Potential, start: np.ndarray, tolerance: float = 1e-9, most: int = 100
+    potential: Potential, start: np.ndarray, factors: Factors, tolerance: float = 1e-9, most: int = 200
 ) -> Equilibrium:
     """The x near `start` at which the forces balance.
 
-    Newton's method with the true Hessian where its step descends, else with one whose elements are
-    projected to positive semidefinite ones (Teran, Sifakis, Irving and Fedkiw, "Robust Quasistatic Finite
-    Elements and Flesh Simulation", 2005), so that a step always descends, from inverted starts too.
+    Newton's method with the true Hessian as long as that is positive along the way, else with one whose
+    elements are projected to positive semidefinite ones (Teran, Sifakis, Irving and Fedkiw, "Robust
+    Quasistatic Finite Elements and Flesh Simulation", 2005): so every step descends, from inverted starts
+    too. Far from the solution the Newton system is solved roughly (Eisenstat and Walker, 1996).
+
+    Args:
+        factors: of Hessians nearby, if it has any.
 
     Raises:
         ChainRigError: the forces do not balance to `tolerance` in `most` steps.
     """
+    sparsity, made = potential.sparsity, factors.made
     x, energy = start.copy(), potential.energy(start)
     gradient, size = potential.gradient(x)
-    projections, cautious = 0, False
-    for iteration in range(most + 1):
-        residual = float(np.linalg.norm(gradient)) / size
+    projections, residual = 0, float(np.linalg.norm(gradient)) / size
+    for iteration in range(most):
         if residual <= tolerance:
-            return Equilibrium(x, residual, iteration, projections)
-        if iteration == most:
-            break
-        step = None if cautious else -Factor(potential.hessian(x), potential.sparsity).solve(gradient)
-        if step is None or (step * gradient).sum() >= 0:
+            return Equilibrium(x, residual, iteration, projections, factors.made - made)
+        right = sparsity.into_order(gradient)
+        step = factors.descent(sparsity.matrix(potential.hessian(x)), right, min(0.1, residual))
+        if step is None:
             projections += 1
-            step = -Factor(potential.hessian(x, projected=True), potential.sparsity).solve(gradient)
-        x, energy, length = _search(potential, x, energy, step, gradient)
+            step = -factors.make(sparsity.matrix(potential.hessian(x, projected=True))).solve(right)
+        x, energy = _search(potential, x, energy, sparsity.out_of_order(step), gradient)
         gradient, size = potential.gradient(x)
-        cautious = length < 0.5
+        residual = float(np.linalg.norm(gradient)) / size
     raise ChainRigError(
         f"The flesh found no equilibrium in {most} steps (its forces balance to {residual:.0e} only): "
         "bring the controls nearer to their ranges."
@@ -63,7 +68,7 @@ def find_equilibrium(
 
 def _search(
     potential: Potential, x: np.ndarray, energy: float, step: np.ndarray, gradient: np.ndarray
-) -> tuple[np.ndarray, float, float]:
+) -> tuple[np.ndarray, float]:
     """Halves the step until the energy falls enough, or is too near to the minimum to tell."""
     slope = float((step * gradient).sum())
     length = 1.0
@@ -71,5 +76,5 @@ def _search(
         there = x + length * step
         value = potential.energy(there)
         if value <= energy + SUFFICIENT * length * slope or -length * slope <= ROUNDING * abs(energy):
-            return there, value, length
+            return there, value
         length /= 2

@@ -1,18 +1,15 @@
 """Equilibria of one flesh, drive after drive: what is worth keeping from one solve to the next."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 
 from pipeline.deform.quasistatic.contact import Planes
-from pipeline.deform.quasistatic.factor import Factor
+from pipeline.deform.quasistatic.factor import Factors
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.newton import Equilibrium, find_equilibrium
 from pipeline.deform.quasistatic.potential import Potential
 from pipeline.deform.quasistatic.sparsity import Sparsity
-
-FACTORS_KEPT = 2  # of the head's Hessian one has 60 MB
 
 
 class EquilibriumSolver:
@@ -34,7 +31,7 @@ class EquilibriumSolver:
         self.sparsity = Sparsity(flesh)
         self.last: Equilibrium | None = None
         self._beside: np.ndarray | None = None
-        self._factors: OrderedDict[int, Factor] = OrderedDict()
+        self._factors = Factors()
 
     def solve(self, drive: Drive, guess: np.ndarray) -> np.ndarray:
         """x (free, 3) of a drive of numpy arrays, without batch axes."""
@@ -42,7 +39,7 @@ class EquilibriumSolver:
         start = guess
         if self._beside is not None and potential.energy(guess + self._beside) < potential.energy(guess):
             start = guess + self._beside
-        self.last = find_equilibrium(potential, start, self.tolerance)
+        self.last = find_equilibrium(potential, start, self._factors, self.tolerance)
         self._beside = self.last.x - guess
         return self.last.x
 
@@ -52,14 +49,10 @@ class EquilibriumSolver:
 
     def solve_linear(self, right: np.ndarray, x: np.ndarray, drive: Drive) -> np.ndarray:
         """H⁻¹ of right-hand sides (..., free, 3), H = ∂g/∂x true, unprojected, at x (free, 3)."""
-        key = hash(tuple(np.asarray(a).tobytes() for a in (x, *drive[:-1], *drive.planes)))
-        if key not in self._factors:
-            blocks = Potential(drive, self.flesh, self.sparsity).hessian(x)
-            self._factors[key] = Factor(blocks, self.sparsity)
-            while len(self._factors) > FACTORS_KEPT:
-                self._factors.popitem(last=False)
-        self._factors.move_to_end(key)
-        return self._factors[key].solve(right)
+        A = self.sparsity.matrix(Potential(drive, self.flesh, self.sparsity).hessian(x))
+        flat = self.sparsity.into_order(right).reshape(-1, A.shape[0])
+        found = self._factors.solve(A, np.ascontiguousarray(flat.T)).T
+        return self.sparsity.out_of_order(found).reshape(right.shape)
 
 
 def drive_of(arrays: Sequence[np.ndarray], node: np.ndarray) -> Drive:

@@ -41,6 +41,16 @@ class Sparsity:
         """(blocks, 3, 3) → the matrix, rows and columns in the order of `order`."""
         return sp.csc_matrix((blocks.ravel()[self._entries], self._rows, self._columns), shape=self._shape)
 
+    def into_order(self, x: np.ndarray) -> np.ndarray:
+        """(..., free, 3) → (..., 3 · free), as the matrix's rows go."""
+        return x.reshape(*x.shape[:-2], -1)[..., self.order]
+
+    def out_of_order(self, y: np.ndarray) -> np.ndarray:
+        """The inverse of `into_order`."""
+        x = np.empty_like(y)
+        x[..., self.order] = y
+        return x.reshape(*y.shape[:-1], -1, 3)
+
     def _compress(self) -> None:
         n = self._nodes
         rows, columns = self._keys // n, self._keys % n

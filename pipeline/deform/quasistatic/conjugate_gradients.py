@@ -1,0 +1,52 @@
+"""Conjugate gradients, preconditioned by the factor of a nearby matrix."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+
+class Solved(NamedTuple):
+    """Attributes:
+    x: of the right-hand side's shape.
+    converged: whether the residual came below the tolerance.
+    indefinite: whether a direction p with pᵀAp ≤ 0 turned up; x is then that before it.
+    """
+
+    x: np.ndarray
+    converged: bool
+    indefinite: bool
+
+
+def conjugate_gradients(
+    A: sp.csc_matrix,
+    b: np.ndarray,
+    precondition: Callable[[np.ndarray], np.ndarray],
+    tolerance: float,
+    most: int,
+) -> Solved:
+    """A x = b for symmetric A `(n, n)`, stopped at directions of negative curvature (Steihaug, 1983).
+
+    Args:
+        precondition: r → M⁻¹ r with M symmetric positive definite and near A.
+        tolerance: of |b − A x|, as a share of |b|.
+        most: iterations.
+    """
+    x, r = np.zeros_like(b), b.copy()
+    z = precondition(r)
+    p, rz, goal = z, float(r @ z), tolerance * float(np.linalg.norm(b))
+    for _ in range(most):
+        Ap = A @ p
+        curvature = float(p @ Ap)
+        if curvature <= 0:
+            return Solved(x, False, True)
+        step = rz / curvature
+        x += step * p
+        r -= step * Ap
+        if float(np.linalg.norm(r)) <= goal:
+            return Solved(x, True, False)
+        z = precondition(r)
+        before, rz = rz, float(r @ z)
+        p = z + (rz / before) * p
+    return Solved(x, False, False)
