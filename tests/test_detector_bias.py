@@ -212,6 +212,13 @@ def test_a_rig_with_its_own_68_points_is_measured_against_them(
     assert independence(detector, own, str(SYNTHETIC))[0]
 
 
+def test_a_rig_without_landmarks_is_refused(rig: Rig, mesh: FaceMesh) -> None:
+    for count, kept in ((0, None), (5, torch.arange(5))):
+        few = replace(rig, landmark_triangle=kept, landmark_barycentric=None)
+        with pytest.raises(ChainRigError, match=f"The rig has {count} landmarks"):
+            independence(mesh, few, "facemesh")
+
+
 def test_what_is_not_independent_is_said(rig: Rig, mesh: FaceMesh) -> None:
     own, why = independence(mesh, rig, "facemesh")
     assert not own and "this very detector" in why

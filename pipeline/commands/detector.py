@@ -55,13 +55,12 @@ def bias(
     from pipeline.detector_bias.report import Report
     from pipeline.detector_bias.scenes import draw_plan
     from pipeline.detector_bias.summary import document, printed, sentences
-    from pipeline.render.head_texture import HeadTexture
+    from pipeline.rigs.look import texture_of
 
     torch.set_num_threads(1)
-    shipped = rig == "head_rig"
-    head = Rig.load(None if shipped else rig)
+    head = Rig.load(None if rig == "head_rig" else rig)
     network = load_detector(detector)
-    observer = Observer(head, network, HeadTexture.load() if shipped else None)
+    observer = Observer(head, network, texture_of(head))
     independent, why = independence(network, head, detector)
     shown = progress_screen.is_terminal and not quiet
     bars = [TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn()]

@@ -16,7 +16,6 @@ from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
-from pipeline.render import srgb
 from pipeline.render.camera import Camera
 from pipeline.render.head_texture import REGIONS, HeadTexture
 from pipeline.render.lighting import Light
@@ -41,13 +40,11 @@ class Sight(NamedTuple):
             the embedded eyes. NaN where the rig has no such point, or nothing was found.
         presence: `(B,)` FaceMesh's probability of a face.
         embedded: `(B, L, 2)` in pixels of the view that the detector saw.
-        pictures: `(B, 256, 256, 3)` that view.
     """
 
     errors: Tensor
     presence: Tensor
     embedded: Tensor
-    pictures: Tensor
 
 
 @dataclass(frozen=True)
@@ -57,15 +54,12 @@ class Observer:
     Attributes:
         rig: with a landmark embedding of a shipped scheme.
         detector: it is asked.
-        texture: of the shipped head; None for a rig that has its own albedo, or none.
-
-    Raises:
-        ChainRigError: the rig has no landmarks, or as many as no scheme has.
+        texture: of the rig.
     """
 
     rig: Rig
     detector: LandmarkDetector
-    texture: HeadTexture | None = None
+    texture: HeadTexture
 
     @cached_property
     def scheme(self) -> str:
@@ -88,19 +82,14 @@ class Observer:
 
     @cached_property
     def _embedding(self) -> LandmarkEmbedding:
-        small = self.rig.at_landmarks()
-        assert self.rig.landmark_triangle is not None and small.landmark_barycentric is not None
+        assert self.rig.landmark_triangle is not None and self.rig.landmark_barycentric is not None
         corners = self.rig.triangles[self.rig.landmark_triangle]
-        return LandmarkEmbedding(corners, small.landmark_barycentric, camera())
+        return LandmarkEmbedding(corners, self.rig.landmark_barycentric, camera())
 
     def material(self, colours: Tensor) -> Material:
-        """The shipped head in colours `(M, 3)`; another rig as it is painted, or all skin."""
+        """The rig in colours `(M, 3)`."""
         named: dict[str, list[float]] = dict(zip(REGIONS, colours.tolist(), strict=True))
-        if self.texture is not None:
-            return Material(HeadTexture(self.texture.weights, self.texture.detail, named)())
-        if self.rig.albedo is not None:
-            return Material.plain(srgb.decode(self.rig.albedo / 255))
-        return Material.plain(torch.tensor(named["skin"]).view(1, 1, 3))
+        return Material(HeadTexture(self.texture.weights, self.texture.detail, named)())
 
     def renderer(self, material: Material, light: Light, region: Region, samples: int = SAMPLES) -> Renderer:
         """Into the view of a region `(*B)`."""
@@ -153,7 +142,7 @@ class Observer:
         if self.detector is not self.mesh:
             landmarks = self.detector(pictures)
         difference = region.map_to_photo(landmarks[..., :2]) - places
-        return Sight(upright(difference, eyes), seen.presence, region.map_to_crop(places), pictures)
+        return Sight(upright(difference, eyes), seen.presence, region.map_to_crop(places))
 
     def _own_region(self, vertices: Tensor, material: Material, light: Light, mesh: Region) -> Region:
         """The detector's `(B)`; NaN where it needs the face finder's box, and that finds no face."""
