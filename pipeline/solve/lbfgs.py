@@ -2,8 +2,8 @@
 
     d = −t · B ∇f
 
-B is the inverse Hessian after BFGS updates by the pairs s = x₊ − x, y = ∇f₊ − ∇f, applied to γ·1 by the
-two-loop recursion, γ = sᵀy / yᵀy (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980). The
+B is the inverse Hessian after BFGS updates by the pairs s = x₊ − x, y = ∇f₊ − ∇f, applied to γ·M by the
+two-loop recursion, γ = sᵀy / yᵀMy (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980). The
 strong Wolfe conditions see to sᵀy > 0. Controls that are pushed against their bounds take no part: the pairs
 are cut to the others (Bertsekas's two-metric projection, 1982).
 """
@@ -28,7 +28,7 @@ class LBFGS(Solver):
 
     Attributes:
         pairs: that are remembered.
-        metric: `(K,)` of the first step, as of `GradientDescent`.
+        metric: `(K,)` the diagonal of M, as of `GradientDescent`.
     """
 
     search: Search = StrongWolfe()
@@ -71,10 +71,10 @@ class QuasiNewton(Memoryless):
         )  # a pair that is cut to nothing counts 0
         newest = known * torch.arange(1, self.pairs + 1, device=known.device)
         newest = newest.argmax(-1)[..., None]
-        gamma = (products / dot(y, y).clamp(min=torch.finfo(y.dtype).tiny)).gather(-1, newest)
         metric = slope.new_ones(slope.shape[-1]) if self.metric is None else self.metric
+        gamma = (products / dot(y, metric * y).clamp(min=torch.finfo(y.dtype).tiny)).gather(-1, newest)
         reach = (metric.sqrt() * slope).abs().amax(-1, keepdim=True).clamp(min=torch.finfo(y.dtype).tiny)
-        first = torch.where(known.any(-1, keepdim=True), gamma, REACH / reach * metric)
+        first = metric * torch.where(known.any(-1, keepdim=True), gamma, REACH / reach)
         q, alphas = -slope, []
         for i in reversed(range(self.pairs)):
             alphas.append(inverse[..., i] * dot(s[..., i, :], q))

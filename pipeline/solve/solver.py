@@ -33,6 +33,8 @@ class Solution:
         statuses: of every item of the flattened batch. `converged`: no step promised a decrease worth an
             evaluation; `stalled`: promises were not kept, too often in a row; `max_iterations`.
         trace: every evaluation.
+        evaluations, gradients, jacobians: forward passes, backward passes and Jacobians, of all the batch at
+        once.
         correction: `(*B, M, K)` what an adjoint Broyden run learnt about the Jacobian; None from others.
     """
 
@@ -41,6 +43,9 @@ class Solution:
     value: Tensor
     statuses: list[Status]
     trace: Trace
+    evaluations: int
+    gradients: int
+    jacobians: int
     correction: Tensor | None = None
 
     @property
@@ -49,6 +54,16 @@ class Solution:
         worst: tuple[Status, ...] = ("max_iterations", "stalled", "converged")
         return next(status for status in worst if status in self.statuses)
 
+    def then(self, later: "Solution") -> "Solution":
+        """A later stage's solution, with the trace and the passes of both."""
+        return replace(
+            later,
+            trace=self.trace.then(later.trace),
+            evaluations=self.evaluations + later.evaluations,
+            gradients=self.gradients + later.gradients,
+            jacobians=self.jacobians + later.jacobians,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Solver:
@@ -56,7 +71,8 @@ class Solver:
 
     Attributes:
         steps: evaluations after the first at most, accepted or not.
-        tolerance: an item stops when the decrease promised is less than this part of its value.
+        tolerance: an item stops when the decrease promised is less than this part of its value (or of the
+            rounding of its first value, where it goes to zero).
         patience: rejections in a row after which an item stops.
         search: how far; each method has its own default.
     """
@@ -130,6 +146,7 @@ class Run:
         running = moved = torch.ones_like(here.value, dtype=torch.bool)
         converged = stalled = ~running
         rejected = torch.zeros_like(here.value)
+        rounding = here.value.abs() * torch.finfo(here.value.dtype).eps  # a minimum of 0 is never reached
         self.log(here)
         for _ in range(solver.steps):
             if bool(moved.any()):  # only now: the last point reached is never differentiated
@@ -138,7 +155,7 @@ class Run:
             if sizes is None:
                 sizes = solver.search.begin(descent.first_size(here))
             step = descent.step(here, sizes.size)
-            enough = step.promise <= solver.tolerance * here.value.abs()
+            enough = step.promise <= solver.tolerance * torch.maximum(here.value.abs(), rounding)
             converged = converged | (running & enough)
             stalled = stalled | (running & ~enough & (rejected >= solver.patience))
             running = ~converged & ~stalled
@@ -172,7 +189,8 @@ class Run:
         statuses: list[Status] = [
             "converged" if c else "stalled" if s else "max_iterations" for c, s in ended
         ]
-        return Solution(best.x, best.residual, best.value, statuses, self.trace)
+        spent = (self.evaluations, self.gradients, self.jacobians)
+        return Solution(best.x, best.residual, best.value, statuses, self.trace, *spent)
 
     def look(self, x: Tensor) -> tuple[Point, Vjp | None]:
         """The values at x; derivatives are still missing (NaN)."""

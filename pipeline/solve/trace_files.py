@@ -35,9 +35,7 @@ def draw(trace: Trace) -> str:
     measured = bool(trace.column("residual").isfinite().any())
     name = "residual" if measured else "objective"
     evaluations = trace.column("evaluations").tolist()
-    heights = trace.column(name).flatten(1)[:, :MOST_CURVES]
-    if heights.dim() == 1:
-        heights = heights[:, None]
+    heights = trace.column(name).reshape(len(trace), -1)[:, :MOST_CURVES]
     curves = [
         Curve(trace.solver if heights.shape[1] == 1 else f"item {item}", evaluations, column.tolist())
         for item, column in enumerate(heights.T)
