@@ -153,6 +153,27 @@ class ControlSpace:
                 pairs.append((i, self._index[partner]))
         return tuple(pairs)
 
+    def clamped(self, x: Tensor) -> Tensor:
+        """(*B, K) → (*B, K): every control inside its range."""
+        return torch.minimum(torch.maximum(x, self.low.to(x)), self.high.to(x))
+
+    def symmetric(self, x: Tensor, from_side: str = "both") -> Tensor:
+        """(*B, K) → (*B, K): the same on both sides of the face.
+
+        Args:
+            from_side: "Left" or "Right" (the subject's) is kept and mirrored; "both" are averaged.
+
+        Raises:
+            ChainRigError: it is another word.
+        """
+        if from_side not in ("Left", "Right", "both"):
+            raise ChainRigError(f"A side is Left, Right or both, not '{from_side}'.")
+        if from_side == "both":
+            return (x + self.mirror(x)) / 2
+        left, right = (torch.tensor([pair[k] for pair in self.mirror_pairs]).long() for k in (0, 1))
+        kept, other = (left, right) if from_side == "Left" else (right, left)
+        return x.index_copy(-1, other.to(x.device), x[..., kept])
+
     def mirror(self, x: Tensor) -> Tensor:
         """(*B, K) → (*B, K): the controls of the face seen in a mirror (x → −x in the rig's frame)."""
         order, sign = list(range(len(self))), [1.0] * len(self)

@@ -9,7 +9,7 @@ import typer
 
 from pipeline.errors import ChainRigError
 
-rig = typer.Typer(no_args_is_help=True, help="Import, inspect, embed and export rigs.")
+rig_app = typer.Typer(no_args_is_help=True, help="Import, inspect, embed and export rigs.")
 
 Saved = Annotated[
     Path | None, typer.Argument(metavar="[RIG.NPZ]", help="A rig.", show_default="the shipped head")
@@ -17,7 +17,7 @@ Saved = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
-@rig.command("import")
+@rig_app.command("import")
 def import_(
     source: Annotated[
         Path,
@@ -58,7 +58,7 @@ def import_(
         embed(out, None, 140, quiet)
 
 
-@rig.command()
+@rig_app.command()
 def inspect(
     file: Saved = None,
     out: Annotated[
@@ -95,7 +95,7 @@ def inspect(
         print(place)
 
 
-@rig.command()
+@rig_app.command()
 def embed(
     file: Annotated[Path, typer.Argument(metavar="RIG.NPZ", help="A rig.")],
     out: Annotated[
@@ -144,7 +144,7 @@ def embed(
     print(place)
 
 
-@rig.command()
+@rig_app.command()
 def export(
     file: Saved = None,
     out: Annotated[Path, typer.Option(help="The file to write, .glb.")] = Path("rig.glb"),

@@ -6,18 +6,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pipeline.chain import build_renderer
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.outputs.sheet import sheet
-from pipeline.render.camera import Camera
-from pipeline.render.material import Material
-from pipeline.rigs.look import texture_of
 from pipeline.rigs.names import ARKIT, arkit_of
+from pipeline.rigs.portrait import drawn
 
 STILL_MM, WILD_MM = 0.05, 60.0
-CELL_PX, FRAME_M, DISTANCE_M = 192, 0.27, 1.5
-MOST_CELLS = 160
+CELL_PX, MOST_CELLS = 192, 160
 
 
 @dataclass(frozen=True)
@@ -92,16 +88,8 @@ def contact_sheet(rig: Rig) -> Image.Image:
     poses = _at_full(rig)
     shown = [f"at rest: {rig.source or 'the shipped head'}"]
     shown += [f"{control.name}  {control.moves_mm:.1f} mm" for control in report.controls]
-    focal = torch.tensor(DISTANCE_M * CELL_PX / FRAME_M)
-    camera = Camera(focal, torch.full((2,), CELL_PX / 2), size=(CELL_PX, CELL_PX))
-    renderer = build_renderer(rig, camera, Material(texture_of(rig)()))
-    cells = []
-    with torch.no_grad():
-        for title, pose in list(zip(shown, poses, strict=True))[:MOST_CELLS]:
-            rgb = renderer(pose + torch.tensor([0.0, 0.03, -DISTANCE_M]))
-            picture = Image.fromarray((rgb.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
-            cells.append((title, picture))
-    return sheet(cells)
+    pictures = drawn(rig, poses[:MOST_CELLS], CELL_PX)
+    return sheet(list(zip(shown[:MOST_CELLS], pictures, strict=True)))
 
 
 def _shaped(rig: Rig):  # type: ignore[no-untyped-def]
