@@ -17,7 +17,7 @@ from pipeline.inspection.wording import figure
 from pipeline.outputs.overlay import GAP, INK, PAPER
 from pipeline.render.lighting import Light
 
-LARGE, SMALL = 720, 288  # pixels of a panel
+LARGE, SMALL = 620, 242  # pixels of a panel
 FINE = 3  # panels are drawn larger, then scaled down: Pillow's lines have hard edges
 DIM = 0.4  # of the face behind, in grey
 ZOOM = 0.85  # of the detector's region
@@ -81,8 +81,7 @@ def draw_bias(observer: Observer, measured: Measured) -> Image.Image:
         left = round(GAP + column * step)
         draw.text((left, top + TITLE / 2), title, fill=INK, font=_font(16), anchor="lm")
         page.paste(picture, (left, top + TITLE))
-    # Greys and one scale of colours: 256 are enough, in a fifth of the bytes.
-    return page.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return page
 
 
 def _panel(observer: Observer, measured: Measured, yaw: float, size: int) -> Panel:

@@ -132,8 +132,9 @@ def _where_from(parts: Tensor) -> str:
     """Of variances `(5, M)`."""
     shares = (100 * parts / parts.sum(0)).mean(1).tolist()
     ordered = sorted(zip(PARTS, shares, strict=True), key=lambda one: -one[1])
-    told = [f"{figure(share)} % with {_WITH.get(part, f'the {part}')}" for part, share in ordered]
-    return f"of this variance comes {listed(told)}"
+    told = [(f"{figure(share)} %", f"with {_WITH.get(part, f'the {part}')}") for part, share in ordered]
+    first, *others = told
+    return f"of this variance {listed([' goes '.join(first), *map(' '.join, others)])}"
 
 
 _WITH = {"rest": "none of them alone"}
@@ -168,7 +169,7 @@ def _of_presence(measured: Measured) -> str:
     ends = {"left": found.yaw_deg[-1], "right": -found.yaw_deg[0], "up": found.pitch_deg[-1]}
     ends["down"] = -found.pitch_deg[0]
     told = [
-        f"{limit:.0f}° {way}" if limit is not None else f"{float(ends[way]):.0f}° {way} and more"
+        f"{limit:.0f}° {way}" if limit is not None else f"{float(ends[way]):.0f}° {way} (and more)"
         for way, limit in found.limits().items()
     ]
     return f"Presence: FaceMesh sees a face that turns up to {listed(told)}."
