@@ -118,8 +118,9 @@ def with_shape(rig: Rig, name: str, deltas: Tensor, twins: Tensor | None = None)
     changed = rig.expression_deltas.clone()
     changed[index] = deltas
     if twins is not None:
-        partner = next((b if a == index else a for a, b in rig.controls.mirror_pairs if index in (a, b)),
-        index) if partner != index:
+        pairs = rig.controls.mirror_pairs
+        partner = next((b if a == index else a for a, b in pairs if index in (a, b)), index)
+        if partner != index:
             changed[partner] = mirrored_deltas(deltas, twins)
         else:
             changed[index] = (deltas + mirrored_deltas(deltas, twins)) / 2
