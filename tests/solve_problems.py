@@ -208,7 +208,7 @@ PROBLEMS: dict[str, Callable[[], Standard]] = {
     "default rig": default_rig,
 }
 
-Make = Callable[[Tensor, int], Solver]  # from a metric and the most steps
+Make = Callable[[Tensor | None, int], Solver]  # from a metric and the most steps
 
 FIRST_ORDER: dict[str, Make] = {
     "gradient descent": lambda metric, steps: GradientDescent(metric=metric, steps=steps),

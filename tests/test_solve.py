@@ -349,6 +349,7 @@ def test_the_estimate_takes_over_the_backward_pass_exactly() -> None:
     problem = Misled(linear)
     wide = prior_of([0.0] * CONTROLS, 1e-6)
     found = adjoint_broyden.minimize(problem, wide, START, 1, tolerance=INF)  # no step is worth it: no secant
+    assert found.correction is not None
     estimate, r = problem.stand_in(START) + found.correction, linear(START)
     assert found.status == "converged" and problem.forward == 1
     assert not torch.allclose(problem.stand_in(START).T @ r, MATRIX.T @ r, rtol=0.1)
@@ -360,6 +361,7 @@ def test_the_estimate_takes_over_the_last_step_exactly() -> None:
     found = adjoint_broyden.minimize(problem, MILD, START, 1, gradients=False)
     before, after = problem.seen
     assert not torch.equal(before, after)
+    assert found.correction is not None
     estimate = problem.stand_in(START) + found.correction
     assert torch.allclose(estimate @ (after - before), curved(after) - curved(before), rtol=1e-9)
 

@@ -18,6 +18,11 @@ CONSTRAINTS = {
 }
 
 
+def some_prior(low: Tensor, high: Tensor) -> Prior:
+    mean, precision, sparsity = random(3, 4, seed=2).abs()
+    return Prior(mean, precision, sparsity, low, high)
+
+
 @pytest.mark.parametrize("constraint", CONSTRAINTS.values(), ids=CONSTRAINTS)
 def test_a_constraints_slope_is_its_derivative(constraint: Range | ExclusivePairs) -> None:
     x = random(5, 4, seed=1)
@@ -28,7 +33,8 @@ def test_a_constraints_slope_is_its_derivative(constraint: Range | ExclusivePair
 
 @pytest.mark.parametrize("width", [1.0, 0.1, 0.01])
 def test_the_penaltys_gradient_is_that_of_its_value(width: float) -> None:
-    prior = Prior(*(random(4, seed=n).abs() for n in (2, 3, 4)), anywhere(4).low, anywhere(4).high)
+    free = anywhere(4)
+    prior = some_prior(free.low, free.high)
     penalised = Penalised(prior, list(CONSTRAINTS.values()), width)
     x = random(5, 4, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(penalised.value, x)
@@ -97,7 +103,7 @@ def test_projected_pairs_keep_the_larger() -> None:
 
 
 def test_a_prior_of_many_stays_the_same_with_nothing_penalised() -> None:
-    prior = Prior(*(random(4, seed=n).abs() for n in (2, 3, 4)), vector(0, 0, 0, 0), vector(1, 1, 1, 1))
+    prior = some_prior(vector(0, 0, 0, 0), vector(1, 1, 1, 1))
     same, x = Penalised(prior, [], 0.1), random(3, 4, seed=7)
 
     def answers(one: Prior | Penalised) -> list[Tensor]:
