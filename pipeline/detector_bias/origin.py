@@ -37,7 +37,7 @@ def independence(detector: LandmarkDetector, rig: Rig, choice: str) -> tuple[boo
     if isinstance(detector, HeatmapDetector) and "synthetic" in _data(choice):
         return False, (
             "The mean bias is not independent: the detector was trained on renders of this rig, labelled "
-            f"with these very landmarks.{near} {_SPREAD}"
+            f"with these very landmarks. {_SPREAD}"
         )
     return True, (
         "The mean bias is independent, but it is a difference between two detectors: the rig's landmarks "
