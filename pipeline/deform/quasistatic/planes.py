@@ -41,7 +41,7 @@ class Contacts:
         stiffness: Tensor,
         node_of_vertex: np.ndarray,
     ) -> None:
-        self._lips, self._eyes, self._teeth = lips, eyes, teeth
+        self.lips, self._eyes, self._teeth = lips, eyes, teeth
         sheets = [lips.upper, lips.lower] if lips is not None else []
         groups = [*sheets, *(near for _, near in eyes), *(near for _, near in teeth), np.empty(0, np.int64)]
         self._vertex = np.concatenate(groups)
@@ -56,9 +56,9 @@ class Contacts:
     @property
     def touching(self) -> np.ndarray:
         """The nodes among which contacts pass forces: those of the lips."""
-        if self._lips is None:
+        if self.lips is None:
             return np.empty(0, np.int64)
-        return self._node[np.union1d(self._lips.upper, self._lips.lower)]
+        return self._node[np.union1d(self.lips.upper, self.lips.lower)]
 
     def __call__(self, posed: Tensor) -> Planes:
         """Of vertices (*B, V, 3) in the head's frame, float64."""
@@ -74,8 +74,8 @@ class Contacts:
     def _planes(self, posed: Tensor) -> tuple[Tensor, ...]:
         """Opposite vertices, weights, normals, offsets and a share of the stiffness of all contacts."""
         groups = []
-        if self._lips is not None:
-            lips, up = self._lips, torch.from_numpy(self._lips.up)
+        if self.lips is not None:
+            lips, up = self.lips, torch.from_numpy(self.lips.up)
             groups.append(_across(posed, lips.upper, lips.lower_triangles, up))
             groups.append(_across(posed, lips.lower, lips.upper_triangles, -up))
         groups += [_on_ball(posed, ball, near) for ball, near in self._eyes]

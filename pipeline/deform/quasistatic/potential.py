@@ -8,6 +8,8 @@ from pipeline.deform.quasistatic.sparsity import Sparsity
 
 SLACK_M = 1e-5  # by which muscles are stretched in the smallest force that a residual is compared with
 
+SHIFT = 1e-9  # of a projected Hessian's diagonal, as a share of its largest entry
+
 
 class Potential:
     """Float64 numpy; positions x are (free, 3)."""
@@ -50,6 +52,8 @@ class Potential:
         nodes, sparsity = self.nodes(x), self.sparsity
         blocks = np.zeros((sparsity.blocks, 3, 3))
         elements.add_hessian(nodes, *self._rest, projected, sparsity.places, blocks)
+        if projected:  # of elements that are collapsed to a point, nothing else would be left
+            blocks[sparsity.diagonal] += SHIFT * float(blocks.max()) * np.eye(3)
         blocks[sparsity.diagonal[self.flesh.muscles]] += self.flesh.pull[:, None, None] * np.eye(3)
         who, values = contact.hessian_blocks(self.drive.planes, contact.depth(self.drive.planes, nodes))
         places = sparsity.place(np.repeat(who, 4, axis=1), np.tile(who, (1, 4))).ravel()

@@ -1,0 +1,185 @@
+"""What the flesh of the default head does, and how right its derivative is: every figure of docs/quasistatics.md.
+
+    PYTHONPATH=.:tests OMP_NUM_THREADS=1 python benchmarks/quasistatic.py [--json FILE]
+
+Times are of the processor (`time.process_time`), on one thread.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.deform.deform import Deformer
+from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
+from pipeline.deform.rig import Rig
+
+RESULT = Path("benchmarks/results/quasistatic.json")
+OPENINGS = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), repeat=2))  # jawOpen, mouthClose
+JUST_INSIDE_M = 2e-4  # how far off its surface a vertex is looked at, so that it does not lie on its own skin
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    start = time.process_time()
+    value = function()
+    return value, time.process_time() - start
+
+
+def winding(points: np.ndarray, surface: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """How often a surface winds around each point: van Oosterom and Strackee's solid angles, over 4π."""
+    a, b, c = (surface[triangles[:, i]][None] - points[:, None] for i in range(3))
+    la, lb, lc = (np.linalg.norm(side, axis=-1) for side in (a, b, c))
+    above = np.einsum("pfi,pfi->pf", a, np.cross(b, c))
+    below = la * lb * lc + (a * b).sum(-1) * lc + (b * c).sum(-1) * la + (c * a).sum(-1) * lb
+    return 2 * np.arctan2(above, below).sum(1) / (4 * np.pi)
+
+
+def inside_themselves(vertices: np.ndarray, skin: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
+    """(P,) bool: which vertices of the skin lie in flesh that is not behind them."""
+    a, b, c = (vertices[skin[:, i]] for i in range(3))
+    normals = np.zeros_like(vertices)
+    np.add.at(normals, skin, np.cross(b - a, c - a)[:, None, :])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return winding((vertices + JUST_INSIDE_M * normals)[looked_at], vertices, skin) > 0.5
+
+
+class Head:
+    """The default head with flesh, and without."""
+
+    def __init__(self) -> None:
+        self.rig = Rig.load().to(dtype=torch.float64)
+        self.layer, self.build_s = timed(lambda: QuasistaticDeformer(self.rig))
+        self.plain = Deformer(self.rig)
+        self.skin = self.rig.triangles[self.rig.part_of_triangle == self.rig.part_names.index("skin")].numpy()
+
+    def controls(self, **values: float) -> Tensor:
+        return self.rig.controls.pack(values, self.rig.controls.rest)
+
+    def solve(self, **values: float) -> tuple[Tensor, dict[str, Any]]:
+        vertices, seconds = timed(lambda: self.layer(self.controls(**values)))
+        last = self.layer.solver.last
+        return vertices, {
+            "seconds": seconds, "residual": last.residual, "steps": last.iterations,
+            "projections": last.projections, "factorizations": last.factorizations,
+        }  # fmt: skip
+
+    def volumes(self, **values: float) -> np.ndarray:
+        """(T,) m³ of the tetrahedra at the latest equilibrium, which must be that of these controls."""
+        drive = self.layer.drive(self.controls(**values), torch.eye(3, dtype=torch.float64))[1]
+        nodes = np.concatenate([self.layer.solver.last.x, drive.driven.numpy()])
+        corners = nodes[self.layer.drive.flesh.tets]
+        edges = corners[:, 1:] - corners[:, :1]
+        return np.einsum("ti,ti->t", edges[:, 0], np.cross(edges[:, 1], edges[:, 2])) / 6
+
+
+def shell(head: Head) -> dict[str, Any]:
+    made, flesh = head.layer.drive.shell, head.layer.drive.flesh
+    thickness = made.thickness * 1e3
+    return {
+        "tetrahedra": len(flesh.tets),
+        "unknowns": 3 * flesh.free,
+        "thickness_mm": dict(
+            zip(("0", "5", "25", "50", "75", "100"), np.percentile(thickness, [0, 5, 25, 50, 75, 100]), strict=True)
+        ),
+        "volume_cm3": float(head.volumes().sum() * 1e6) if head.solve() else 0.0,
+        "build_s": head.build_s,
+    }
+
+
+def volume(head: Head) -> dict[str, Any]:
+    head.solve()
+    before = head.volumes()
+    head.solve(jawOpen=1.0)
+    after = head.volumes(jawOpen=1.0)
+    return {"change": float(after.sum() / before.sum() - 1), "inverted": int((after <= 0).sum())}
+
+
+def lips(head: Head) -> list[dict[str, Any]]:
+    """Vertices of the lips inside of flesh, with blendshapes alone and at equilibrium."""
+    contacts = head.layer.drive.contacts.lips
+    looked_at = np.union1d(contacts.upper, contacts.lower)
+    rows = []
+    for opening, closing in OPENINGS:
+        values = {"jawOpen": opening, "mouthClose": closing}
+        at, solved = head.solve(**values)
+        counts = [
+            int(inside_themselves(v.detach().numpy(), head.skin, looked_at).sum())
+            for v in (head.plain(head.controls(**values)), at)
+        ]
+        rows.append({**values, "before": counts[0], "after": counts[1], "of": len(looked_at), **solved})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def times(head: Head) -> dict[str, Any]:
+    """Steps of a fit: controls that move by some hundredths from solve to solve."""
+    rows = []
+    generator = torch.Generator().manual_seed(0)
+    x = head.controls(jawOpen=0.2, mouthSmileLeft=0.3, mouthSmileRight=0.25, browInnerUp=0.2)
+    expressions = head.rig.controls.groups["expression"]
+    for _ in range(8):
+        step = 0.03 * torch.randn(52, generator=generator, dtype=torch.float64)
+        x = x.clone()
+        x[expressions] = (x[expressions] + step).clamp(0, 1)
+        x.requires_grad_()
+        vertices, forward = timed(lambda x=x: head.layer(x))
+        weights = torch.randn(vertices.shape, generator=generator, dtype=torch.float64)
+        _, backward = timed(lambda v=vertices, w=weights: (v * w).sum().backward())
+        last = head.layer.solver.last
+        rows.append({"forward_s": forward, "backward_s": backward, "steps": last.iterations,
+                     "factorizations": last.factorizations, "residual": last.residual})  # fmt: skip
+        x = x.detach()
+        print(rows[-1], flush=True)
+    return {"steps": rows, "mean": {k: float(np.mean([r[k] for r in rows[1:]])) for k in rows[0]}}
+
+
+def slopes(rig: Rig, tolerance: float, h: float) -> dict[str, Any]:
+    """The derivative of a random function of the skin along a random direction of the controls."""
+    layer = QuasistaticDeformer(rig, tolerance=tolerance)
+    exact = QuasistaticDeformer(rig, tolerance=1e-12)
+    generator = torch.Generator().manual_seed(1)
+    base = {"jawOpen": 0.35, "mouthSmileLeft": 0.4, "mouthSmileRight": 0.2, "browDownLeft": 0.3, "gender": 0.3}
+    x = rig.controls.pack(base, rig.controls.rest)
+    along = torch.zeros_like(x)
+    along[: rig.controls.groups["pose"].start] = torch.randn(
+        rig.controls.groups["pose"].start, generator=generator, dtype=torch.float64
+    )
+    weights = torch.randn(len(rig.rest), 3, generator=generator, dtype=torch.float64)
+    x = x.requires_grad_()
+    slope = float((torch.autograd.grad((layer(x) * weights).sum(), x)[0] * along).sum())
+    x = x.detach()
+    there = [float((exact(x + sign * h * along) * weights).sum()) for sign in (1, -1)]
+    difference = (there[0] - there[1]) / (2 * h)
+    return {"tolerance": tolerance, "slope": slope, "difference": difference, "error": abs(slope / difference - 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path, default=RESULT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    head = Head()
+    QuasistaticDeformer(head.rig)  # compiled now
+    result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
+    for name, part in {
+        "shell": lambda: shell(head),
+        "times": lambda: times(head),
+        "volume": lambda: volume(head),
+        "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-4, 1e-5)],
+        "lips": lambda: lips(head),
+    }.items():
+        result[name] = part()
+        print(name, result[name], flush=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
