@@ -1,7 +1,7 @@
 """Adam: RMSprop with momentum, both corrected for having begun at zero.
 
     m ← β₁ m + (1 − β₁) ∇f,   s ← β₂ s + (1 − β₂) ∇f²
-    d = −rate · m̂ / (√ŝ + ε),   m̂ = m / (1 − β₁ⁿ),   ŝ = s / (1 − β₂ⁿ)
+    d = −rate · u m̂ / (√ŝ + ε),   m̂ = m / (1 − β₁ⁿ),   ŝ = s / (1 − β₂ⁿ)
 
 (Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.) Where m̂ points uphill, ∇f
 takes its place.
@@ -16,7 +16,7 @@ from torch import Tensor
 from pipeline.solve.descent import Memoryless, Point, Step, along
 from pipeline.solve.line_search import LearningRate, Search
 from pipeline.solve.priors import Regulariser
-from pipeline.solve.rmsprop import EPSILON
+from pipeline.solve.rmsprop import EPSILON, units
 from pipeline.solve.robust import Loss
 from pipeline.solve.solver import Solver
 
@@ -28,12 +28,14 @@ class Adam(Solver):
     Attributes:
         rate: of the first step, in units of the controls.
         keep, keep_squares: β₁, β₂.
+        metric: as of `RMSprop`.
     """
 
     search: Search = LearningRate(decay=0.02)
     rate: float = 0.02
     keep: float = 0.9
     keep_squares: float = 0.99
+    metric: Tensor | None = None
 
     def begin(self, problem: Any, prior: Regulariser, loss: Loss) -> "Moments":
         return Moments(prior, self)
@@ -63,6 +65,6 @@ class Moments(Memoryless):
         count = self.count[..., None]
         mean = self.mean / (1 - self.adam.keep**count)
         square = self.square / (1 - self.adam.keep_squares**count)
-        rate = (square.sqrt() + EPSILON).reciprocal()
+        rate = units(self.adam.metric) / (square.sqrt() + EPSILON)
         plain = -rate * self.prior.projected_gradient(here.x, here.gradient)
         return along(self.prior, here, -rate * mean, size, plain)

@@ -1,0 +1,88 @@
+"""One person in several photos: n problems that share some controls become one problem.
+
+Unknowns are y = [shared | own_1 | … | own_n] as in `block_arrow.py`: what is shared (an identity) once, and
+each photo's own controls (expression, pose). Residuals follow each other. To a solver it is a problem like
+any other:
+
+    together = Shared(objectives, is_identity)
+    solution = AdjointBroyden().minimize(together, together.prior(prior), together.joined(starts))
+    x = together.apart(solution.x)  # (n, K)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.solve.block_arrow import joined
+from pipeline.solve.priors import Prior
+from pipeline.solve.problem import Vjp
+
+
+class Shared:
+    """The problem of n problems; it has those methods of `problem.py` that all of them have.
+
+    Args:
+        problems: each of K controls `(K,)`, in any number of residuals.
+        shared: `(K,)` bool, which controls are the same in all.
+    """
+
+    def __init__(self, problems: Sequence[Any], shared: Tensor) -> None:
+        self.problems, self.shared = problems, shared
+        size, own = int(shared.sum()), int((~shared).sum())
+        places = torch.empty(len(problems), len(shared), dtype=torch.int64)
+        places[:, shared] = torch.arange(size)
+        places[:, ~shared] = size + torch.arange(len(problems) * own).view(len(problems), own)
+        self.places = places  # (n, K): where a photo's control stands in y
+
+    def apart(self, y: Tensor) -> Tensor:
+        """`(K',)` → each photo's controls `(n, K)`."""
+        return y[self.places]
+
+    def joined(self, x: Tensor) -> Tensor:
+        """`(n, K)` → `(K',)`; of what is shared, the mean, exactly what they are where all are the same."""
+        first = x[0, self.shared]
+        more = torch.where(x[:, self.shared] == first, 0, x[:, self.shared] - first).mean(0)
+        return joined(first + more, x[:, ~self.shared])
+
+    def prior(self, prior: Prior, low: Tensor | None = None, high: Tensor | None = None) -> Prior:
+        """A photo's prior for all: what is shared counts once.
+
+        Args:
+            low, high: `(n, K)` ranges of each photo, if they differ from the prior's.
+        """
+
+        def for_all(values: Tensor) -> Tensor:
+            return self.joined(values.expand(len(self.problems), -1))
+
+        ranges = [prior.low if low is None else low, prior.high if high is None else high]
+        return Prior(*map(for_all, (prior.mean, prior.precision, prior.sparsity, *ranges)))
+
+    def residual(self, y: Tensor) -> Tensor:
+        return torch.cat([one.residual(x) for one, x in zip(self.problems, self.apart(y), strict=True)])
+
+    def residual_and_vjp(self, y: Tensor) -> tuple[Tensor, Vjp]:
+        each = [one.residual_and_vjp(x) for one, x in zip(self.problems, self.apart(y), strict=True)]
+        sizes = [len(residual) for residual, _ in each]
+
+        def vjp(v: Tensor) -> Tensor:
+            pulled = [pull(part) for (_, pull), part in zip(each, v.split(sizes), strict=True)]
+            flat = torch.zeros_like(y)
+            return flat.index_add(0, self.places.flatten(), torch.stack(pulled).flatten())
+
+        return torch.cat([residual for residual, _ in each]), vjp
+
+    def jacobian(self, y: Tensor) -> Tensor:
+        """`(K',)` → `(n M, K')`, zero where a photo does not depend on another's own controls."""
+        return self._spread([one.jacobian(x) for one, x in zip(self.problems, self.apart(y), strict=True)], y)
+
+    def stand_in(self, y: Tensor) -> Tensor:
+        return self._spread([one.stand_in(x) for one, x in zip(self.problems, self.apart(y), strict=True)], y)
+
+    def _spread(self, jacobians: list[Tensor], y: Tensor) -> Tensor:
+        rows = [
+            jacobian.new_zeros(len(jacobian), len(y)).index_copy(1, places, jacobian)
+            for jacobian, places in zip(jacobians, self.places, strict=True)
+        ]
+        return torch.cat(rows)
