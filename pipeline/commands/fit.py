@@ -34,11 +34,19 @@ def fit(
         int | None, typer.Option(help="Steps with the full chain, at most.", show_default="22")
     ] = None,
     derivatives: Annotated[
-        str | None, typer.Option(help="hybrid, chain or embedding.", show_default="hybrid")
+        str | None, typer.Option(help="hybrid, chain or embedding.", show_default="chain")
     ] = None,
-    fit_appearance: Annotated[
+    appearance: Annotated[
+        bool | None,
+        typer.Option(
+            "--appearance/--no-appearance",
+            help="Render in the light and the colours of the photo.",
+            show_default="yes",
+        ),
+    ] = None,
+    estimate_focal: Annotated[
         bool,
-        typer.Option("--fit-appearance", help="Find light, colours and focal length in the photo, too."),
+        typer.Option("--estimate-focal", help="Look for the focal length where the EXIF does not tell it."),
     ] = False,
     detector: Annotated[
         str | None,
@@ -92,7 +100,8 @@ def fit(
         "fit.derivatives": derivatives,
         "landmarks.detector": detector,
         "landmarks.force": force or None,
-        "appearance.fit": fit_appearance or None,
+        "appearance.fit": appearance,
+        "camera.estimate": estimate_focal or None,
         "render.renderer": renderer,
         "render.rasterizer": rasterizer,
     }
