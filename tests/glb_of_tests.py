@@ -64,10 +64,11 @@ POINTS = np.array(
 
 
 def square(skinned: bool = True) -> Glb:
-    """A square of two triangles with a morph target `smile_L` (sparse) and `JawOpen`, skinned to two joints."""
+    """A square of two triangles with a morph target `smile_L` (sparse) and `JawOpen`, skinned to two
+    joints."""
     glb = Glb()
     document = glb.document
-    down = np.tile(np.float32([0, -0.01, 0]), (6, 1))
+    down = np.tile(np.array([0, -0.01, 0]), (6, 1))
     attributes = {
         "POSITION": glb.accessor(POINTS),
         "TEXCOORD_0": glb.accessor(np.random.default_rng(0).random((6, 2))),

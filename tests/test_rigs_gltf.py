@@ -67,15 +67,17 @@ def test_another_reader_sees_the_names_the_skin_and_the_animation(head: Rig, exp
     assert document is not None
     mesh = document.meshes[0]
     names = [*head.expression_names, *head.identity_names]
+    assert mesh.extras is not None and mesh.primitives is not None
     assert mesh.extras["targetNames"] == names
     assert all(len(primitive.targets or []) == len(names) for primitive in mesh.primitives)
     assert mesh.weights is not None and mesh.weights[names.index("jawOpen")] == 0.5
     joints = document.skins[0].joints
+    assert joints is not None
     assert [document.nodes[joint].name for joint in joints] == list(head.joint_names)
     paths = {channel.target.path for channel in document.animations[0].channels}
     assert paths == {"weights", "rotation"}
     scene = trimesh.load_scene(io.BytesIO(exported.read_bytes()), file_type="glb")
-    shown = scene.to_geometry()
+    shown = scene.to_mesh()
     low, high = head.rest.amin(0).numpy(), head.rest.amax(0).numpy()
     np.testing.assert_allclose(shown.bounds, [low, high], atol=1e-6)
     assert len(shown.faces) == len(head.triangles)
@@ -108,6 +110,7 @@ def test_a_file_from_elsewhere_is_read_with_its_own_names(tmp_path: Path) -> Non
     assert [shape.name for shape in raw.shapes] == ["smile_L", "JawOpen"]
     assert len(raw.positions) == 4 and raw.joint_names == ["Head", "Jaw"] and raw.joint_parents == [-1, 0]
     np.testing.assert_allclose(raw.joint_rest, [[0, -0.1, 0], [0, -0.05, 0.02]])
+    assert raw.weights is not None
     np.testing.assert_allclose(raw.weights, [[0.25, 0.75]] * 4)
     moved = raw.shapes[0].deltas.any(1)
     np.testing.assert_allclose(raw.positions[moved], [[0.1, 0, 0.1]], atol=1e-7)

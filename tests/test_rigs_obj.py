@@ -33,7 +33,9 @@ def sculpted(head: Rig, values: dict[str, float]) -> np.ndarray:
         return Deformer(head)(head.controls.pack(values)).double().numpy()
 
 
-def write_head(folder: Path, head: Rig, scale: float, turn: np.ndarray, shapes: dict[str, np.ndarray]) -> None:
+def write_head(
+    folder: Path, head: Rig, scale: float, turn: np.ndarray, shapes: dict[str, np.ndarray]
+) -> None:
     write_obj(folder / "neutral.obj", scale * head.rest.double().numpy() @ turn.T, head.triangles.numpy())
     for name, points in shapes.items():
         write_obj(folder / f"{name}.obj", scale * points @ turn.T)
@@ -41,9 +43,7 @@ def write_head(folder: Path, head: Rig, scale: float, turn: np.ndarray, shapes: 
 
 def test_unit_and_axes_are_seen_from_what_the_shapes_do(head: Rig, tmp_path: Path) -> None:
     names = ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft", "mouthSmileRight", "browInnerUp"]
-    ours = {
-        name.replace("Left", "_L").replace("Right", "_R"): sculpted(head, {name: 1.0}) for name in names
-    }
+    ours = {name.replace("Left", "_L").replace("Right", "_R"): sculpted(head, {name: 1.0}) for name in names}
     turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z up, face toward −y: Blender's
     write_head(tmp_path, head, 100.0, turn, ours)
     rig, notes = import_rig(tmp_path)
@@ -53,11 +53,9 @@ def test_unit_and_axes_are_seen_from_what_the_shapes_do(head: Rig, tmp_path: Pat
     assert shift.abs().max() < 0.02  # the origin is guessed from the lids
     torch.testing.assert_close(rig.rest - shift, head.rest, atol=1e-6, rtol=0)
     k, other = rig.expression_names.index("jawOpen"), head.controls.pack({"jawOpen": 1.0})
-    torch.testing.assert_close(
-        rig.expression_deltas[k], Deformer(head)(other) - head.rest, atol=2e-6, rtol=0
-    )
+    torch.testing.assert_close(rig.expression_deltas[k], Deformer(head)(other) - head.rest, atol=2e-6, rtol=0)
     told, _ = import_rig(tmp_path, unit="mm", up="+y", front="+z")
-    assert 100 * float((told.rest[:, 0].amax() - told.rest[:, 0].amin())) == pytest.approx(
+    assert 100 * float(told.rest[:, 0].amax() - told.rest[:, 0].amin()) == pytest.approx(
         10 * float(head.rest[:, 0].amax() - head.rest[:, 0].amin()), rel=1e-4
     )
 
@@ -143,7 +141,8 @@ def test_obj_with_everything_is_read(tmp_path: Path) -> None:
         "vt 0 1\nvn 0 0 1\nusemtl a\nf 1/1/1 2/2/1 3/3/1\nusemtl b\nf -4/-4 \\\n -2/-2 -1/-1\n"
     )
     mesh = read_obj(tmp_path / "all.obj")
-    assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]] and [part.name for part in mesh.parts] == ["a", "b"]
+    assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert [part.name for part in mesh.parts] == ["a", "b"]
     assert mesh.uv_triangles is not None and mesh.uv_triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from pipeline.deform.rig import Rig
 
@@ -81,11 +83,13 @@ def _meaning(rig: Rig) -> str:
     used = rig.corrective_controls >= 0
     if not ((start < peak) & (peak < end) & start.isfinite() & peak.isfinite() | ~used).all():
         return "a corrective's ramp is not ordered as start < peak < end"
-    for low, high in (
-        (rig.identity_low, rig.identity_high),
-        (rig.expression_low, rig.expression_high),
+    for low, high, count in (
+        (rig.identity_low, rig.identity_high, len(rig.identity_names)),
+        (rig.expression_low, rig.expression_high, len(rig.expression_names)),
     ):
-        if low is not None and high is not None and not ((low <= 0) & (high >= 0) & (low < high)).all():
+        low = torch.zeros(count) if low is None else low
+        high = torch.ones(count) if high is None else high
+        if not ((low <= 0) & (high >= 0) & (low < high)).all():
             return "a control's range is empty, or does not hold its rest value 0"
     if rig.skinning not in ("linear", "dual quaternion"):
         return f"its skinning is {rig.skinning!r}, which is neither 'linear' nor 'dual quaternion'"

@@ -77,6 +77,7 @@ def _sided(name: str) -> tuple[str, str]:
         if match:
             return match["stem"], _SIDES[match["side"].lower()]
     match = re.match(r"(?P<stem>.*[a-z0-9])(?P<side>Left|Right|L|R)$", name)
+    match = match or re.match(r"(?P<side>Left|Right)(?P<stem>[A-Z].*)$", name)
     return (match["stem"], _SIDES[match["side"].lower()]) if match else (name, "")
 
 
