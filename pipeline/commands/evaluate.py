@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.evaluation.folder import Item
     from pipeline.evaluation.row import Row
 
+WIDE = 200  # characters of a line in a file or a pipe
+
 
 def evaluate(
     folder: Annotated[
@@ -61,6 +63,7 @@ def evaluate(
     from pipeline.evaluation.folder import find_items
     from pipeline.evaluation.run import cores
     from pipeline.evaluation.sentences import sentences
+    from pipeline.evaluation.statistics import summary
     from pipeline.evaluation.table import MOST, table, unfitted
 
     items = find_items(folder, Rig.load().controls, besides=out)[:limit]
@@ -74,15 +77,15 @@ def evaluate(
         )
     found = Evaluation(str(folder), tuple(rows), len(items), settings, fit_to_labels, processes)
     paths = write_files(out, files(found))
-    summary = document(found)
     if json_:
-        print(json.dumps(summary, indent=1))
+        print(json.dumps(document(found), indent=1))
     elif not quiet:
         lost = unfitted(rows)
         for line in lost:
             screen.print(line, highlight=False, markup=False)
-        screen.print(table(rows, MOST - len(lost)))
-        for sentence in sentences(summary["summary"]):
+        width = None if screen.is_terminal else WIDE
+        screen.print(table(rows, MOST - len(lost)), width=width, crop=False)
+        for sentence in sentences(summary(rows)):
             screen.print(sentence, highlight=False, markup=False)
         for path in paths:
             print(path)

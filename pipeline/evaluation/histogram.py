@@ -8,13 +8,14 @@ from statistics import mean, median, quantiles
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.evaluation.row import Row
+from pipeline.evaluation.sentences import counted
 from pipeline.inspection.wording import figure
 from pipeline.outputs.overlay import GAP, INK, PAPER
 
 WIDTH, HEIGHT = 640, 320  # pixels of a panel
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 64, 44  # around its bars
 FINE = 2  # drawn larger, then scaled down: Pillow's shapes have hard edges
-BARS = 16  # about
+BARS = 24  # at most
 FAR = 3.0  # times the 90th percentile: what lies beyond is in the last bar
 BAR, LINE, FAINT, GRID = (205, 104, 34), (96, 190, 255), (158, 160, 166), (58, 60, 64)
 
@@ -34,10 +35,10 @@ def histogram(values: Sequence[float]) -> Histogram:
     if len(values) > 2:
         most = min(most, FAR * quantiles(values, n=10)[-1]) or most
     width = _round_up(most / BARS) if most > 0 else 1.0
-    count = max(1, math.floor(most / width) + 1)
+    count = math.floor(most / width + 1e-9) + 1
     counts = [0] * count
     for value in values:
-        counts[min(count - 1, math.floor(value / width))] += 1
+        counts[min(count - 1, math.floor(value / width + 1e-9))] += 1
     return Histogram(width, tuple(counts), max(values) >= width * count)
 
 
@@ -108,10 +109,10 @@ def _panel(title: str, unit: str, values: list[float]) -> Image.Image:
         write(at, f"{index * found.width:.6g}", FAINT, "mm", 13)
     middle = x(mean(values))
     draw.line((middle, y(most), middle, y(0)), fill=LINE, width=2 * FINE)
-    words = f"mean {figure(mean(values))}, median {figure(median(values))}, worst {figure(max(values))}"
+    words = f"mean {figure(mean(values))}, median {figure(median(values))}, most {figure(max(values))}"
     tail = "; the last bar holds all that is more" if found.beyond else ""
     write((FINE * LEFT, FINE * 20), f"{title}, {unit}" if unit else title, INK, "lm", 18)
-    write((FINE * LEFT, FINE * 44), f"{len(values)} images: {words}{tail}", LINE, "lm", 14)
+    write((FINE * LEFT, FINE * 44), f"{counted(len(values), 'image')}: {words}{tail}", LINE, "lm", 14)
     return picture.reduce(FINE)
 
 

@@ -42,7 +42,7 @@ def evaluate(items: list[Item], config: Config, workers: int, fit_to_labels: boo
     """
     settings = config.model_dump_json()
     if min(workers, len(items)) <= 1:
-        _fitter(settings)  # a setting that cannot be used is no fault of the first image
+        fitter_of(settings)  # a setting that cannot be used is no fault of the first image
         for item in items:
             yield one(item, settings, fit_to_labels)
         return
@@ -70,7 +70,7 @@ def one(item: Item, settings: str, fit_to_labels: bool) -> Row:
     """
     if parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted worker ends without a word
-    fitter = _fitter(settings)
+    fitter = fitter_of(settings)
     try:
         return _fitted(fitter, item, fit_to_labels)
     except ChainRigError as refused:
@@ -82,7 +82,12 @@ def one(item: Item, settings: str, fit_to_labels: bool) -> Row:
 
 
 @cache
-def _fitter(settings: str) -> "FaceFitter":
+def fitter_of(settings: str) -> "FaceFitter":
+    """The fitter of a configuration as JSON; made once a process.
+
+    Raises:
+        ChainRigError: the configuration cannot be used.
+    """
     import torch
 
     from pipeline.fit import FaceFitter

@@ -22,6 +22,10 @@ def sentences(found: Group) -> list[str]:
     return [told, *(of(found[name]) for name, of in tell.items() if name in found)]
 
 
+def counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _of_fits(fits: Group) -> str:
     return (
         f"Residual: {fits['residual_start_percent_mean']:.2f} → {fits['residual_percent_mean']:.2f} % of the "
@@ -37,14 +41,14 @@ def _of_labels(labels: Group) -> str:
     detector = labels["detector_percent_mean"]
     own = "" if detector is None else f"; the detector's own landmarks {detector:.2f}"
     return (
-        f"68-point error against the labels of {labels['images']} images, % of their outer-eye distance: "
-        f"{labels['error_percent_mean']:.2f}, mean (median {labels['error_percent_median']:.2f}, worst "
-        f"{labels['error_percent_worst']:.2f} in {labels['worst_image']}){own}. Compared: {points}."
+        f"68-point error against the labels of {counted(labels['images'], 'image')}, % of their outer-eye "
+        f"distance: {labels['error_percent_mean']:.2f}, mean (median {labels['error_percent_median']:.2f}, "
+        f"worst {labels['error_percent_worst']:.2f} in {labels['worst_image']}){own}. Compared: {points}."
     )
 
 
 def _of_truth(truth: Group) -> str:
-    told = f"Controls against the truth of {truth['images']} images, mean absolute error: "
+    told = f"Controls against the truth of {counted(truth['images'], 'image')}, mean absolute error: "
     kinds = {
         "observable_error": "expressions that show",
         "active_error": "those in use",
@@ -64,14 +68,15 @@ def _of_truth(truth: Group) -> str:
 
 def _of_neutral(neutral: Group) -> str:
     return (
-        f"Called neutral ({neutral['images']} images): mean |expression| {neutral['mean_expression']:.3f}, "
-        f"largest expression {neutral['largest_mean']:.2f} (mean), {neutral['largest_median']:.2f} (median), "
+        f"Called neutral ({counted(neutral['images'], 'image')}): mean |expression| "
+        f"{neutral['mean_expression']:.3f}, largest expression {neutral['largest_mean']:.2f} (mean), "
+        f"{neutral['largest_median']:.2f} (median), "
         f"{neutral['largest_worst']:.2f} (most: {neutral['worst_control']} in {neutral['worst_image']})."
     )
 
 
 def _of_smiles(smile: Group) -> str:
     return (
-        f"From neutral to smiling ({smile['pairs']} pairs): mouthSmile rises by {smile['rise_mean']:.2f}, "
-        f"mean (least {smile['rise_least']:.2f}, {smile['least_pair']})."
+        f"From neutral to smiling ({counted(smile['pairs'], 'pair')}): mouthSmile rises by "
+        f"{smile['rise_mean']:.2f}, mean (least {smile['rise_least']:.2f}, {smile['least_pair']})."
     )

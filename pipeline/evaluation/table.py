@@ -29,7 +29,8 @@ def table(rows: Sequence[Row], most: int = MOST) -> Table:
     titles += ["mean |e|", "largest"]
     shown = Table(box=None, pad_edge=False)
     for title in titles:
-        shown.add_column(title, justify="left" if title in ("image", "largest") else "right")
+        left = title in ("image", "largest")
+        shown.add_column(title, justify="left" if left else "right", no_wrap=not left)
     for row, fit in fits[:most]:
         labels, truth = row.labels, row.truth
         cells = [row.path, f"{fit.residual_start_percent:.2f}", f"{fit.residual_final_percent:.2f}"]

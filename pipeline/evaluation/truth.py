@@ -74,14 +74,7 @@ def read_truth(path: Path, space: ControlSpace) -> Truth:
         )
     if document.get("status") == "failed":
         raise ChainRigError(f"{path} tells of a fit that failed, which is no truth: move it away.")
-    values = _values(path, document)
-    for name in values:
-        try:
-            space.index(name)
-        except ChainRigError as unknown:
-            raise ChainRigError(
-                f"{path} lies beside an image, but holds neither labels nor this rig's controls: {unknown}"
-            ) from None
+    values = {name: _number(path, name, value, space) for name, value in _values(path, document).items()}
     of_expression, of_identity = (space.names[space.groups[group]] for group in ("expression", "identity"))
     told = values.keys() & set(of_identity)
     turn = [values.get(name, 0.0) for name in ROTATION]
@@ -92,25 +85,31 @@ def read_truth(path: Path, space: ControlSpace) -> Truth:
     )
 
 
-def _values(path: Path, document: dict[str, Any]) -> dict[str, float]:
+def _values(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     """All that a document tells, by the controls' names."""
     if "controls" not in document:
-        return {name: _number(path, name, value) for name, value in document.items()}
-    found: dict[str, float] = {}
-    for section in ("controls", "identity"):
-        values = document.get(section, {})
-        if not isinstance(values, dict):
-            raise ChainRigError(f'"{section}" in {path} must hold names and numbers.')
-        found |= {name: _number(path, name, value) for name, value in values.items()}
-    turn = (document.get("pose") or {}).get("rotation_vector_rad")
-    if turn is not None:
-        if not isinstance(turn, list) or len(turn) != 3:
-            raise ChainRigError(f'"rotation_vector_rad" in {path} must hold three numbers.')
-        found |= {name: _number(path, name, value) for name, value in zip(ROTATION, turn, strict=True)}
-    return found
+        return document
+    sections = [document.get(name) or {} for name in ("controls", "identity", "pose")]
+    if not all(isinstance(section, dict) for section in sections):
+        raise ChainRigError(f'"controls", "identity" and "pose" in {path} must each hold names and numbers.')
+    controls, identity, pose = sections
+    found: dict[str, Any] = controls | identity
+    turn = pose.get("rotation_vector_rad")
+    if turn is None:
+        return found
+    if not isinstance(turn, list) or len(turn) != 3:
+        raise ChainRigError(f'"rotation_vector_rad" in {path} must hold three numbers.')
+    return found | dict(zip(ROTATION, turn, strict=True))
 
 
-def _number(path: Path, name: str, value: Any) -> float:
+def _number(path: Path, name: str, value: Any, space: ControlSpace) -> float:
+    """The value of one of the rig's controls."""
+    try:
+        space.index(name)
+    except ChainRigError as unknown:
+        raise ChainRigError(
+            f"{path} lies beside an image, but holds neither labels nor this rig's controls: {unknown}"
+        ) from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ChainRigError(f"The value of {name} in {path} is {json.dumps(value)[:40]}: give one number.")
     return float(value)
