@@ -1,7 +1,7 @@
 """Makes the pictures of the documentation: `python scripts/make_pictures.py`, about two minutes.
 
-In docs/pictures: overlay.png is the overlay of the example photo's fit, appearance.png the same with light
-and colours from the photo, both at half their size; controls.png shows what single controls do to the default
+In docs/pictures: overlay.png is the overlay of the example photo's fit, appearance.png the photo, the rig as it
+is shipped and the rig in the photo's light and colours, both at half their size; controls.png shows what single controls do to the default
 head, passes.png the steps to a picture, and raytrace.png, where Mitsuba is installed, the rasterizer beside
 the ray tracer. card.png is the card of one control at the fit of the example photo, and detect.png shows
 where pixels matter to ten landmarks. (Those in docs/pictures/derivatives are made by examples/lecture.)
@@ -46,19 +46,26 @@ POSES: dict[str, dict[str, float]] = {
 def main() -> None:
     torch.set_num_threads(1)
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for name, settings in (("overlay", []), ("appearance", ["appearance.fit=true"])):
-        result = fit_photo(str(assets.path("example.png")), load_config(overrides=settings))
-        if not settings:
-            inspected(result)
-        page = overlay(result)
-        half = (page.width // 2, page.height // 2)
-        _save(page.resize(half, Image.Resampling.LANCZOS), PICTURES / f"{name}.png")
+    result = fit_photo(str(assets.path("example.png")))
+    inspected(result)
+    page = overlay(result)
+    _save(_halved(page), PICTURES / "overlay.png")
+    plain = overlay(
+        fit_photo(str(assets.path("example.png")), load_config(overrides=["appearance.fit=false"]))
+    )
+    third = page.width // 3
+    plain.paste(page.crop((third, 0, 2 * third, page.height)), (2 * third, 0))
+    _save(_halved(plain), PICTURES / "appearance.png")
     _save(controls(), PICTURES / "controls.png")
     _save(passes(), PICTURES / "passes.png")
     try:
         _save(raytrace(), PICTURES / "raytrace.png")
     except ChainRigError as missing:
         print(f"raytrace.png stays as it is: {missing}")
+
+
+def _halved(page: Image.Image) -> Image.Image:
+    return page.resize((page.width // 2, page.height // 2), Image.Resampling.LANCZOS)
 
 
 def inspected(result: FitResult) -> None:
