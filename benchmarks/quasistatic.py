@@ -16,10 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from flesh_block import block, random_like
 from torch import Tensor
+from unrolled_flesh import unrolled
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
+from pipeline.deform.quasistatic.equilibrium import equilibrium
+from pipeline.deform.quasistatic.flesh import Drive, imbalance
+from pipeline.deform.quasistatic.solver import EquilibriumSolver
 from pipeline.deform.rig import Rig
 
 RESULT = Path("benchmarks/results/quasistatic.json")
@@ -82,14 +87,14 @@ class Head:
 
 def shell(head: Head) -> dict[str, Any]:
     made, flesh = head.layer.drive.shell, head.layer.drive.flesh
-    thickness = made.thickness * 1e3
+    shares = (0, 5, 25, 50, 75, 100)
+    thickness = np.percentile(made.thickness * 1e3, shares).tolist()
+    head.solve()
     return {
         "tetrahedra": len(flesh.tets),
         "unknowns": 3 * flesh.free,
-        "thickness_mm": dict(
-            zip(("0", "5", "25", "50", "75", "100"), np.percentile(thickness, [0, 5, 25, 50, 75, 100]), strict=True)
-        ),
-        "volume_cm3": float(head.volumes().sum() * 1e6) if head.solve() else 0.0,
+        "thickness_mm": dict(zip(map(str, shares), thickness, strict=True)),
+        "volume_cm3": float(head.volumes().sum() * 1e6),
         "build_s": head.build_s,
     }
 
@@ -146,7 +151,13 @@ def slopes(rig: Rig, tolerance: float, h: float) -> dict[str, Any]:
     layer = QuasistaticDeformer(rig, tolerance=tolerance)
     exact = QuasistaticDeformer(rig, tolerance=1e-12)
     generator = torch.Generator().manual_seed(1)
-    base = {"jawOpen": 0.35, "mouthSmileLeft": 0.4, "mouthSmileRight": 0.2, "browDownLeft": 0.3, "gender": 0.3}
+    base = {
+        "jawOpen": 0.35,
+        "mouthSmileLeft": 0.4,
+        "mouthSmileRight": 0.2,
+        "browDownLeft": 0.3,
+        "gender": 0.3,
+    }
     x = rig.controls.pack(base, rig.controls.rest)
     along = torch.zeros_like(x)
     along[: rig.controls.groups["pose"].start] = torch.randn(
@@ -158,7 +169,50 @@ def slopes(rig: Rig, tolerance: float, h: float) -> dict[str, Any]:
     x = x.detach()
     there = [float((exact(x + sign * h * along) * weights).sum()) for sign in (1, -1)]
     difference = (there[0] - there[1]) / (2 * h)
-    return {"tolerance": tolerance, "slope": slope, "difference": difference, "error": abs(slope / difference - 1)}
+    return {
+        "tolerance": tolerance,
+        "slope": slope,
+        "difference": difference,
+        "error": abs(slope / difference - 1),
+    }
+
+
+def unrolling() -> list[dict[str, Any]]:
+    """Errors of derivatives of a random function of the block's equilibrium by the muscles' targets.
+
+    Each row stops a solver with linear convergence at one tolerance, from the undeformed block and from
+    0.01 mm beside the solution, and takes the derivative of its steps; and, at the very same x, the implicit one.
+    """
+    flesh, drive = block()
+    start, weights = drive.rest[: flesh.free], random_like(drive.rest[: flesh.free], 5)
+    solver = EquilibriumSolver(flesh, 1e-13)
+
+    def gradient(of: Callable[[Drive], Tensor]) -> Tensor:
+        target = drive.target.clone().requires_grad_()
+        value = (of(drive._replace(target=target)) * weights).sum()
+        return torch.autograd.grad(value, target)[0] if value.requires_grad else torch.zeros_like(target)
+
+    def hessian(x: Tensor) -> Tensor:
+        blocks = torch.func.jacrev(lambda x: imbalance(x, drive, flesh).flatten())(x)
+        return blocks.reshape(x.numel(), -1)
+
+    exact = gradient(lambda drive: equilibrium(drive, start, solver))
+    solution = equilibrium(drive, start, solver)
+    matrix, rows = 2 * hessian(solution), []
+    for tolerance in (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8):
+        row: dict[str, Any] = {"tolerance": tolerance}
+        for name, begin in (("cold", start), ("warm", solution + 1e-5 * random_like(start))):
+            x, steps = unrolled(drive, flesh, begin, matrix, tolerance)
+            by_steps = gradient(lambda drive, b=begin, t=tolerance: unrolled(drive, flesh, b, matrix, t)[0])
+            adjoint = torch.linalg.solve(hessian(x), weights.flatten()).reshape(x.shape)
+            implicit = -gradient(lambda drive, x=x, a=adjoint: imbalance(x, drive, flesh) * a / weights)
+            row[name] = {
+                "steps": steps,
+                "unrolled": float((by_steps - exact).norm() / exact.norm()),
+                "implicit": float((implicit - exact).norm() / exact.norm()),
+            }
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
@@ -168,8 +222,12 @@ def main() -> None:
     torch.set_num_threads(1)
     head = Head()
     QuasistaticDeformer(head.rig)  # compiled now
-    result: dict[str, Any] = {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
+    result: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+    }
     for name, part in {
+        "unrolling": unrolling,
         "shell": lambda: shell(head),
         "times": lambda: times(head),
         "volume": lambda: volume(head),

@@ -33,8 +33,8 @@ class Tissue(NamedTuple):
     """
 
     young: float = 20e3
-    poisson: float = 0.47
-    muscle: float = 1e7
+    poisson: float = 0.49
+    muscle: float = 5e6
     contact: float = 2e9
 
 
