@@ -165,7 +165,7 @@ class Seen:
         if len(pixel) < FEWEST:
             raise ChainRigError(
                 "The fitted head does not cover the face in the photo, so that light and colours cannot be "
-                "read there: fit without --fit-appearance."
+                "read there: fit with --no-appearance."
             )
         row, column = pixel // GRID, pixel % GRID
         cells, cell, count = torch.unique(

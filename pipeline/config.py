@@ -31,6 +31,12 @@ class Fit(Section):
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
     iterations: int = Field(default=22, ge=0, description="steps with the full chain, at most")
+    loss: Literal["squares", "huber", "geman_mcclure"] = Field(
+        default="squares", description="how much points count that are far off, see docs/solvers.md"
+    )
+    loss_percent: float = Field(
+        default=1.5, gt=0, description="of huber and geman_mcclure: what is far, % of the outer-eye distance"
+    )
     detector_smoothing: float = Field(
         default=0.3,
         ge=0,

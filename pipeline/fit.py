@@ -25,9 +25,11 @@ from pipeline.objective import LandmarkObjective
 from pipeline.portrait import Look, Studio
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.result import FitResult, LabelledPoints
-from pipeline.solve import adjoint_broyden, levenberg_marquardt
-from pipeline.solve.adjoint_broyden import Solution
+from pipeline.solve.adjoint_broyden import AdjointBroyden
+from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
+from pipeline.solve.robust import GemanMcClure, Huber, Loss, Squares
+from pipeline.solve.solver import Solution
 from pipeline.target.comparison import Comparison
 from pipeline.target.faces import Face, find_faces
 from pipeline.target.labels.labels import Labels
@@ -154,6 +156,7 @@ class FaceFitter:
             uncertainty=space.unpack(sd),
             unobservable=unseen,
             labels=self._labelled(target, objective, residual),
+            trace=solution.trace,
         )
 
     def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:
@@ -250,12 +253,22 @@ class FaceFitter:
         low, high = guess.clone(), guess.clone()
         low[pose], high[pose] = self.prior.low[pose], self.prior.high[pose]
         rigid = Prior(self.prior.mean, self.prior.precision, self.prior.sparsity, low, high)
+        solver = LevenbergMarquardt(steps=15, tolerance=1e-4)
         x = guess
         for prior in (rigid, self.prior):
-            x = levenberg_marquardt.minimize(
-                objective.embedded_and_jacobian, objective.embedded, prior, x, steps=15, tolerance=1e-4
-            )
+            x = solver.minimize(objective.without_pixels, prior, x, loss=self.loss(objective)).x
         return x
+
+    def loss(self, objective: LandmarkObjective) -> Loss:
+        """How far-off landmarks count, as `fit.loss` says."""
+        settings = self.config.fit
+        width = settings.loss_percent / objective.sigma_percent / len(objective.comparison) ** 0.5
+        losses: dict[str, Loss] = {
+            "squares": Squares(),
+            "huber": Huber(width),
+            "geman_mcclure": GemanMcClure(width),
+        }
+        return losses[settings.loss]
 
     def solve(
         self,
@@ -277,20 +290,23 @@ class FaceFitter:
         chain_only, gradients = settings.derivatives == "chain", settings.derivatives != "embedding"
         share = settings.iterations / 22
 
-        def stage(
-            solution: Solution | None, prior: Prior, first: int, last: int, gradients: bool
-        ) -> Solution:
+        def stage(before: Solution | None, prior: Prior, first: int, last: int, gradients: bool) -> Solution:
             """Steps `first` to `last` of 22, scaled to as many as there may be."""
-            return adjoint_broyden.minimize(
-                objective,
-                prior,
-                start if solution is None else solution.x,
-                round(last * share) - round(first * share),
+            solver = AdjointBroyden(
+                steps=round(last * share) - round(first * share),
                 gradients=gradients,
                 refresh=not chain_only,
-                correction=solution.correction if solution is not None and chain_only else None,
+                correction=before.correction if before is not None and chain_only else None,
+            )
+            found = solver.minimize(
+                objective,
+                prior,
+                start if before is None else before.x,
+                loss=self.loss(objective),
+                measure=objective.percent,
                 on_step=on_step,
             )
+            return found if before is None else before.then(found)
 
         solution = None if chain_only else stage(None, self.prior, 0, 6, gradients=False)
         solution = stage(solution, self.prior, 0 if chain_only else 6, 12, gradients)

@@ -148,9 +148,21 @@ class LandmarkObjective:
         """The stand-in's Jacobian."""
         return self.embedded_and_jacobian(x)[1]
 
+    @property
+    def without_pixels(self) -> "StandInProblem":
+        """The problem of the stand-in alone."""
+        return StandInProblem(self)
+
     def _embedded_points(self, landmarks: Tensor) -> Tensor:
         return self.comparison.embedded(landmarks) + self.stand_in_offset
 
     def _with_terms(self, points: Tensor, landmarks: Tensor) -> Tensor:
         added = [term(landmarks).to(self.target.dtype) for term in self.terms]
         return torch.cat([self.of_points(points), *added], dim=-1)
+
+
+class StandInProblem:
+    """embed ∘ deform in place of the chain: no pixel is drawn, and Jacobians are exact."""
+
+    def __init__(self, objective: LandmarkObjective) -> None:
+        self.residual, self.jacobian = objective.embedded, objective.stand_in

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from pipeline.detect.region import Region
+from pipeline.solve.trace import Trace
 from pipeline.target.faces import Face
 from pipeline.target.photo import Photo
 
@@ -103,6 +104,7 @@ class FitResult:
             found one, in the control's unit: a standard deviation, see pipeline/uncertainty.py.
         unobservable: controls whose full range moves no landmark: what is found for them is a guess.
         labels: the points that a person placed, where these were the target.
+        trace: of the solver, every evaluation; its residual is the distance of the points in % IOD.
     """
 
     photo: Photo
@@ -138,6 +140,7 @@ class FitResult:
     scheme: str = "mediapipe478"
     presence: float = 1.0
     labels: LabelledPoints | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True)

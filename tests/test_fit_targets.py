@@ -1,5 +1,6 @@
 """Fits to points that a person placed, and with another detector: from the command line to `jacobian`."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,33 @@ def test_the_known_bias_moves_the_stand_in_or_the_labels(labels: Path) -> None:
     target = fitter.target(photo, face)
     with pytest.raises(ChainRigError, match="chainrig detector bias"):
         fitter.objective(target, fitter.camera(photo, target))
+
+
+def test_the_solver_s_steps_are_written(run: Run, tmp_path: Path) -> None:
+    code, stdout, _ = run(
+        "fit", EXAMPLE, "--trace", "--no-appearance", "--set", "fit.iterations=3", "--out", tmp_path
+    )
+    assert code == 0 and "trace.svg" in stdout
+    rows = list(csv.DictReader((tmp_path / "trace.csv").read_text().splitlines()))
+    fit = document(tmp_path)
+    assert float(rows[0]["residual"]) == pytest.approx(fit["residual"]["start_percent_iod"], abs=1e-3)
+    assert len(rows) <= 5 and [int(row["evaluations"]) for row in rows] == sorted(
+        int(row["evaluations"]) for row in rows
+    )
+    assert "residual, % IOD" in (tmp_path / "trace.svg").read_text()
+
+
+@pytest.mark.parametrize("loss", ["huber", "geman_mcclure"])
+def test_a_wrong_landmark_hardly_moves_a_robust_fit(loss: str) -> None:
+    photo = read_photo(EXAMPLE)
+    face = find_faces(photo.pixels)[0]
+    found = {}
+    for name in ("squares", loss):
+        fitter = FaceFitter(Config.model_validate({"fit": {"loss": name}}))
+        target = fitter.target(photo, face)
+        objective = fitter.objective(target, fitter.camera(photo, target))
+        x = fitter.warm_start(objective, fitter.first_guess(target, fitter.camera(photo, target)))
+        objective.target[::10] += 0.2 * objective.iod  # every tenth point is 20 % of the eye distance off
+        wrong = fitter.warm_start(objective, fitter.first_guess(target, fitter.camera(photo, target)))
+        found[name] = (wrong - x)[fitter.rig.controls.groups["expression"]].abs().mean()
+    assert found[loss] < 0.3 * found["squares"]

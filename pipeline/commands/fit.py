@@ -89,6 +89,9 @@ def fit(
         list[str] | None,
         typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
     ] = None,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Write the solver's steps: trace.csv, trace.json, trace.svg.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
 ) -> None:
     """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml."""
@@ -140,7 +143,7 @@ def fit(
     if face != "all":
         index = _choose(face, faces) if placed is None or face != "largest" else _labelled(placed, faces)
         result = _fit_with_progress(fitter, picture, faces[index], index, quiet, placed)
-        paths = write_fit(result, index, settings, folder)
+        paths = write_fit(result, index, settings, folder, trace)
         if not quiet:
             _report(result, index, paths)
         return
@@ -153,7 +156,7 @@ def fit(
             write_failure(FitFailure(picture, one, str(error)), index, folder / f"face-{index}")
             print(f"chainrig: face {index}: {error}", file=sys.stderr)
         else:
-            paths = write_fit(result, index, settings, folder / f"face-{index}")
+            paths = write_fit(result, index, settings, folder / f"face-{index}", trace)
             fitted += 1
             if not quiet:
                 _report(result, index, paths)

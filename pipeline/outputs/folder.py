@@ -13,6 +13,7 @@ from pipeline.outputs.fit_json import fit_json
 from pipeline.outputs.live_link import live_link_csv
 from pipeline.outputs.overlay import overlay
 from pipeline.result import FitFailure, FitResult
+from pipeline.solve.trace_files import traced
 
 
 def require_writable(folder: Path) -> None:
@@ -27,20 +28,27 @@ def require_writable(folder: Path) -> None:
             pass
 
 
-def write_fit(result: FitResult, face_index: int, config: Config, folder: Path) -> list[Path]:
+def write_fit(
+    result: FitResult, face_index: int, config: Config, folder: Path, trace: bool = False
+) -> list[Path]:
     """Writes the four files, each at once and whole, and returns their paths.
+
+    Args:
+        trace: write the solver's steps, too: trace.csv, trace.json and trace.svg.
 
     Raises:
         ChainRigError: the folder cannot be written to.
     """
     image = BytesIO()
     overlay(result).save(image, "PNG")
+    steps = traced(result.trace) if trace and result.trace is not None else {}
     return write_files(
         folder,
         {
             "overlay.png": image.getvalue(),
             "controls.csv": live_link_csv(result).encode(),
             "config.yaml": config.to_yaml().encode(),
+            **{f"trace.{ending}": text.encode() for ending, text in steps.items()},
             "fit.json": fit_json(result, face_index).encode(),
         },
     )

@@ -20,14 +20,19 @@ def write_trace(trace: Trace, path: str | Path) -> None:
     Raises:
         ChainRigError: the ending is another, or the file cannot be written.
     """
-    path = Path(path)
-    formats = {".csv": _csv, ".json": _json, ".svg": draw}
-    if path.suffix.lower() not in formats:
+    path, formats = Path(path), traced(trace)
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in formats:
         raise ChainRigError(f"A trace cannot be written as {path.name}: let it end in .csv, .json or .svg.")
     try:
-        path.write_text(formats[path.suffix.lower()](trace), encoding="utf-8")
+        path.write_text(formats[ending], encoding="utf-8")
     except OSError as refused:
         raise ChainRigError(f"The trace cannot be written to {path}: {refused.strerror}.") from None
+
+
+def traced(trace: Trace) -> dict[str, str]:
+    """The texts of a trace's files by their ending: csv, json and svg."""
+    return {"csv": _csv(trace), "json": _json(trace), "svg": draw(trace)}
 
 
 def draw(trace: Trace) -> str:
