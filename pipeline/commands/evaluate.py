@@ -58,6 +58,8 @@ def evaluate(
     settings = load_config(config, list(set_ or []))
     require_writable(out)
 
+    from rich.console import Console
+
     from pipeline.deform.rig import Rig
     from pipeline.evaluation.files import Evaluation, document, files
     from pipeline.evaluation.folder import find_items
@@ -83,8 +85,8 @@ def evaluate(
         lost = unfitted(rows)
         for line in lost:
             screen.print(line, highlight=False, markup=False)
-        width = None if screen.is_terminal else WIDE
-        screen.print(table(rows, MOST - len(lost)), width=width, crop=False)
+        page = screen if screen.is_terminal else Console(width=WIDE)
+        page.print(table(rows, MOST - len(lost)))
         for sentence in sentences(summary(rows)):
             screen.print(sentence, highlight=False, markup=False)
         for path in paths:
