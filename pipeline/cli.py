@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.calibrate import calibrate
 from pipeline.commands.check_gradients import check_gradients
 from pipeline.commands.detector import detector_app
 from pipeline.commands.doctor import doctor
@@ -21,7 +22,7 @@ from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-for command in (fit, render, jacobian, check_gradients, train_detector, doctor):
+for command in (fit, calibrate, render, jacobian, check_gradients, train_detector, doctor):
     app.command()(command)
 app.add_typer(detector_app, name="detector")
 

@@ -30,6 +30,7 @@ from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
 from pipeline.solve.robust import GemanMcClure, Huber, Loss, Squares
 from pipeline.solve.solver import Solution
+from pipeline.subject import Subject, read_subject
 from pipeline.target.comparison import Comparison
 from pipeline.target.faces import Face, find_faces
 from pipeline.target.labels.labels import Labels
@@ -70,7 +71,9 @@ class FaceFitter:
         self.mesh = self.detector if isinstance(self.detector, FaceMesh) else FaceMesh.load()
         self.errors = known_errors(self.detector, self.rig, config.landmarks.bias_file)
         self.spread = spread_of(self.errors)
-        self.prior = build_prior(self.rig, config.priors, config.controls)
+        self.subject = read_subject(config.fit.subject, self.rig) if config.fit.subject else None
+        known = self.subject.identity if self.subject else {}
+        self.prior = build_prior(self.rig, config.priors, known | config.controls)
 
     def fit(
         self, photo: Photo, face: Face, on_progress: Progress | None = None, labels: Labels | None = None
@@ -89,6 +92,9 @@ class FaceFitter:
         camera = self.camera(photo, target)
         objective = self.objective(target, camera)
         start = self.warm_start(objective, self.first_guess(target, camera))
+        if self.subject is not None:
+            self.become(self.subject, objective, start)
+            start = self.warm_start(objective, start)
         seen_as = self.dress(photo, target, camera, objective, start)
         steps = 0
 
@@ -102,6 +108,8 @@ class FaceFitter:
             """Camera, light and colours once more, now that the expression is known."""
             nonlocal camera, seen_as
             camera, spread, x = self.better_camera(photo, camera, objective, x)
+            if self.subject is not None:
+                self.become(self.subject, objective, x)
             seen_as = replace(self.dress(photo, target, camera, objective, x), focal_spread=spread)
             return x
 
@@ -345,6 +353,17 @@ class FaceFitter:
                 seen_as = self.studio.find_look(photo, target, camera, x)
         objective.chain = self.studio.chain(camera, self.detector, seen_as)
         return seen_as
+
+    def become(self, subject: Subject, objective: LandmarkObjective, x: Tensor) -> None:
+        """Moves the rig's points to where the person has them at rest, as seen at controls `(K,)`.
+
+        Raises:
+            ChainRigError: the detector is not the one that the subject was calibrated with.
+        """
+        if not isinstance(self.detector, FaceMesh):
+            raise ChainRigError("A subject was calibrated with facemesh: leave --detector out.")
+        moved = objective.comparison.embedded(subject.shift(objective.stand_in_chain, x))
+        objective.chain_offset = objective.stand_in_offset = moved
 
     def better_camera(
         self, photo: Photo, camera: Camera, objective: LandmarkObjective, x: Tensor

@@ -1,5 +1,8 @@
 """What several commands take: choices, and controls as `--set jawOpen=0.5`."""
 
+import json
+from pathlib import Path
+
 from pipeline.errors import ChainRigError
 
 
@@ -20,3 +23,8 @@ def named_number(text: str) -> tuple[str, float]:
         return name.strip(), float(value)
     except ValueError:
         raise ChainRigError(f"--set takes NAME=VALUE, such as jawOpen=0.5, not '{text}'.") from None
+
+
+def as_yaml(value: str | Path | float | bool) -> str:
+    """An option's value as `--set` takes it: text in quotes, so that no path is taken for something else."""
+    return json.dumps(str(value) if isinstance(value, Path) else value)

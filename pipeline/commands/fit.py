@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands.arguments import as_yaml
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -53,6 +54,10 @@ def fit(
         typer.Option(
             help="facemesh, fan, fan-3d, or a file that train-detector wrote.", show_default="facemesh"
         ),
+    ] = None,
+    subject: Annotated[
+        Path | None,
+        typer.Option(help="The person, from chainrig calibrate: expression only.", show_default=False),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -103,12 +108,13 @@ def fit(
         "fit.derivatives": derivatives,
         "landmarks.detector": detector,
         "landmarks.force": force or None,
+        "fit.subject": subject,
         "appearance.fit": appearance,
         "camera.estimate": estimate_focal or None,
         "render.renderer": renderer,
         "render.rasterizer": rasterizer,
     }
-    overrides += [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    overrides += [f"{name}={as_yaml(value)}" for name, value in chosen.items() if value is not None]
     settings = load_config(config, overrides)
     folder = out if out is not None else Path("out") / photo.stem
     _require_face_choice(face)

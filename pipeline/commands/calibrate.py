@@ -1,0 +1,72 @@
+"""`chainrig calibrate`: neutral photos of a person → the person's head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.commands.screen import progress_screen, screen
+from pipeline.errors import ChainRigError
+
+
+def calibrate(
+    photos: Annotated[
+        list[Path], typer.Argument(help="Photos of one person with a neutral face.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("subject.json"),
+    config: Annotated[
+        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Fix a person's head from one or more neutral PHOTOS, for chainrig fit --subject."""
+    from pipeline.config import load_config
+    from pipeline.outputs.folder import require_writable, write_files
+    from pipeline.target.photo import read_photo
+
+    settings = load_config(config, set_ or [])
+    if out.is_dir():
+        raise ChainRigError(f"{out} is a folder: give --out a file, such as {out / 'subject.json'}.")
+    require_writable(out.parent)
+    pictures = [read_photo(photo) for photo in photos]
+
+    import torch
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from pipeline.calibrate import calibrate as find_subject
+    from pipeline.subject import subject_json
+    from pipeline.target.faces import find_faces
+
+    torch.set_num_threads(settings.fit.threads)
+    seen = []
+    for picture in pictures:
+        faces = find_faces(picture.pixels)
+        if not faces:
+            raise ChainRigError(f"There is no face in {picture.path}: leave it out, or take another one.")
+        seen.append((picture, max(faces, key=lambda face: face.area)))
+    columns = [TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[residual]}")]
+    hidden = quiet or not progress_screen.is_terminal
+    with Progress(
+        *columns, TimeElapsedColumn(), console=progress_screen, transient=True, disable=hidden
+    ) as progress:
+        task = progress.add_task("Calibrating", total=None, residual="warm start")
+
+        def show(step: int, steps: int, residual: float) -> None:
+            progress.update(task, completed=step, total=steps, residual=f"{residual:.2f} % IOD")
+
+        subject = find_subject(seen, settings, show)
+    write_files(out.parent, {out.name: subject_json(subject).encode()})
+    if not quiet:
+        of = f"{len(photos)} photos" if len(photos) > 1 else "one photo"
+        screen.print(
+            f"The head of {of}: its shape alone leaves {subject.residual_percent:.2f} % of the outer-eye "
+            "distance between the landmarks; the rest is kept as offsets.",
+            highlight=False,
+        )
+        print(out)
