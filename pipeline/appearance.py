@@ -193,7 +193,7 @@ class Seen:
 
 def _shares_and_roughness(texture: HeadTexture) -> Tensor:
     """`(H, W, M + 1)`: the regions' shares times detail, and the roughness, means of a few texels."""
-    maps = torch.cat([texture.weights, texture.detail[None]]).float()
+    maps = torch.cat([texture.weights, texture.grey_detail()[None]]).float()
     maps = functional.avg_pool2d(maps[None], TEXELS)[0].movedim(0, -1)
     shares, detail = maps[..., :-1] / 255, maps[..., -1:] / 160
     return torch.cat([shares * detail, shares @ texture.roughness[:, None]], dim=-1)

@@ -21,8 +21,12 @@ from pipeline.deform.shape_space import (
 )
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.errors import ChainRigError
+from pipeline.render import srgb
+from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.rigs.embed import embedded, find_embedding
+from pipeline.rigs.gaze import gaze_turns
+from pipeline.rigs.gltf_export import linearised
 from pipeline.rigs.look import albedo_of, texture_of
 from pipeline.rigs.outlines import outlines_478
 from pipeline.rigs.paint import landmark_places, painted
@@ -170,3 +174,24 @@ def test_a_foreign_rig_is_embedded_where_the_detector_looks(head: Rig) -> None:
     nothing = replace(bare, rest=0.01 * bare.rest, joint_rest=0.01 * bare.joint_rest)
     with pytest.raises(ChainRigError, match="sees a face in only 0 of 4"):
         find_embedding(nothing, texture_of(painted(nothing)), FaceMesh.load(), 4)
+
+
+def test_eyes_that_shapes_move_look_where_joints_would_turn_them(head: Rig) -> None:
+    linear = linearised(head)
+    for eye in ("eye_left", "eye_right"):
+        torch.testing.assert_close(gaze_turns(linear, eye), gaze_turns(head, eye), atol=0.02, rtol=0)
+    no_eyes = replace(linear, part_names=("skin", *(f"p{k}" for k in range(len(head.part_names) - 1))))
+    assert not gaze_turns(no_eyes, "eye_left").any()
+
+
+def test_a_picture_is_tinted_by_the_skins_colour() -> None:
+    picture = torch.randint(
+        0, 256, (32, 32, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    texture = HeadTexture.of_picture(picture)
+    shown = srgb.encode(texture()[..., :3])
+    torch.testing.assert_close((255 * shown).round().to(torch.uint8), picture)
+    half = {"skin": (0.5 * texture.colours[0]).tolist()}
+    tinted = HeadTexture(texture.weights, texture.detail, half)()[..., :3]
+    torch.testing.assert_close(tinted, 0.5 * texture()[..., :3])
+    assert texture.grey_detail().shape == (32, 32)

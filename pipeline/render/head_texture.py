@@ -116,9 +116,9 @@ class HeadTexture(nn.Module):
 
     @classmethod
     def of_picture(cls, picture: Tensor) -> "HeadTexture":
-        """A texture that somebody has painted: all of it is skin, and multiplied by the skin's colour.
+        """A texture that somebody has painted: all of it is skin, of the picture's median colour.
 
-        With the default skin it is the picture; other skin colours tint it.
+        As it is, it looks like the picture; another colour of the skin tints all of it.
 
         Args:
             picture: (H, W, 3) uint8 sRGB, row 0 at v = 1, sides powers of two.
@@ -126,7 +126,12 @@ class HeadTexture(nn.Module):
         weights = torch.zeros(len(REGIONS), *picture.shape[:2], dtype=torch.uint8)
         weights[REGIONS.index("skin")] = 255
         linear = srgb.decode(picture.float() / 255)
-        return cls(weights, 160 * linear / torch.tensor(DEFAULT_COLOURS["skin"]))
+        skin = linear.flatten(0, 1).median(0).values.clamp(min=0.01)
+        return cls(weights, 160 * linear / skin, {"skin": skin.tolist()})
+
+    def grey_detail(self) -> Tensor:
+        """(H, W): the detail without the colours that a picture brings."""
+        return self.detail if self.detail.ndim == 2 else self.detail.mean(-1)
 
     def forward(self) -> Tensor:
         """(H, W, 4) linear RGB and roughness, for a `Material`; differentiable in both parameters."""

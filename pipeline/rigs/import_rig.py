@@ -1,12 +1,16 @@
 """A rig from a file or folder, whatever the format."""
 
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from pipeline.deform.rig import Rig
 from pipeline.errors import ChainRigError
 from pipeline.rigs.assemble import assembled
 from pipeline.rigs.flame import read_flame
 from pipeline.rigs.gltf import read_gltf
+from pipeline.rigs.look import albedo_of
 from pipeline.rigs.obj_folder import read_obj_folder
 
 READERS = {".glb": read_gltf, ".gltf": read_gltf, ".vrm": read_gltf, ".pkl": read_flame, ".npz": read_flame}
@@ -34,4 +38,14 @@ def import_rig(
             "FLAME "
             ".pkl or .npz; other formats (FBX, .blend, .ma) export to .glb."
         )
-    return assembled(reader(source), source, unit, up, front)
+    rig, notes = assembled(reader(source), source, unit, up, front)
+    return _recognised(rig), notes
+
+
+def _recognised(rig: Rig) -> Rig:
+    """The shipped head, exported and imported again, has the shipped albedo, whose regions are known."""
+    if rig.albedo is None or rig.part_names != (shipped := Rig.load()).part_names:
+        return rig
+    if not torch.equal(rig.albedo, albedo_of(shipped)):
+        return rig
+    return replace(rig, albedo=None, source="")

@@ -24,7 +24,7 @@ def texture_of(rig: Rig) -> HeadTexture:
         return HeadTexture(rig.paint, torch.full(rig.paint.shape[1:], 160, dtype=torch.uint8))
     if not rig.source:
         return HeadTexture.load(assets.path("albedo.npz"))
-    return HeadTexture.of_picture(torch.full((1, 1, 3), 128, dtype=torch.uint8))
+    return HeadTexture.of_picture(torch.full((16, 16, 3), 128, dtype=torch.uint8))
 
 
 def albedo_of(rig: Rig) -> Tensor:
