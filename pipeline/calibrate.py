@@ -6,10 +6,10 @@ from statistics import mean
 import torch
 
 from pipeline.config import Config
-from pipeline.deform.rig import Rig
 from pipeline.errors import ChainRigError
 from pipeline.face_prior import relax_identity
 from pipeline.fit import FaceFitter
+from pipeline.rigs.fittable import fittable_rig
 from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.priors import Prior
 from pipeline.solve.shared import Shared
@@ -38,7 +38,7 @@ def calibrate(
     """
     if config.landmarks.detector != "facemesh":
         raise ChainRigError("A subject is calibrated with facemesh: leave --detector out.")
-    at_rest = dict.fromkeys(Rig.load().expression_names, 0.0)
+    at_rest = dict.fromkeys(fittable_rig(config.fit.rig).expression_names, 0.0)
     fitter = FaceFitter(config.model_copy(update={"controls": config.controls | at_rest}))
     rig, space = fitter.rig, fitter.rig.controls
     views, starts = [], []

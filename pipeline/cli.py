@@ -14,17 +14,31 @@ from pipeline.commands.calibrate import calibrate
 from pipeline.commands.check_gradients import check_gradients
 from pipeline.commands.detector import detector_app
 from pipeline.commands.doctor import doctor
+from pipeline.commands.evaluate import evaluate
 from pipeline.commands.fit import fit
 from pipeline.commands.jacobian import jacobian
 from pipeline.commands.render import render
+from pipeline.commands.retarget import retarget
+from pipeline.commands.rig import rig_app
 from pipeline.commands.train_detector import train_detector
 from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
-for command in (fit, calibrate, render, jacobian, check_gradients, train_detector, doctor):
+for command in (
+    fit,
+    calibrate,
+    evaluate,
+    retarget,
+    render,
+    jacobian,
+    check_gradients,
+    train_detector,
+    doctor,
+):
     app.command()(command)
 app.add_typer(detector_app, name="detector")
+app.add_typer(rig_app, name="rig")
 
 
 def main() -> None:

@@ -31,6 +31,9 @@ class Fit(Section):
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
     iterations: int = Field(default=22, ge=0, description="steps with the full chain, at most")
+    rig: str | None = Field(
+        default=None, description="a rig file that chainrig rig made; null: the shipped head"
+    )
     subject: str | None = Field(
         default=None, description="what chainrig calibrate found of the person: only expression is left"
     )

@@ -39,6 +39,7 @@ class SeenPhoto:
     Attributes:
         path: as the fit was given it.
         sha256: of the file's bytes.
+        rig: the rig's file; None for the shipped head.
         detector: what `--detector` was.
         region: what the detector looked at; the landmarks' own where an older file does not say.
         target: `(L, 2)` float32 its landmarks, in pixels.
@@ -47,6 +48,7 @@ class SeenPhoto:
 
     path: Path
     sha256: str
+    rig: str | None
     detector: str
     region: Region
     target: Tensor
@@ -129,16 +131,17 @@ def _seen_photo(document: dict[str, Any]) -> SeenPhoto | None:
     if "landmarks" not in document:
         return None
     landmarks, photo, region = document["landmarks"], document["photo"], document.get("region")
+    rig = None if document.get("rig", "head_rig") == "head_rig" else str(document["rig"])
     of, detector = scheme(landmarks.get("scheme", "mediapipe478")), str(document.get("detector", "facemesh"))
     target = _numbers(landmarks["target"], len(of), 2)
     path, digest = Path(photo["path"]), photo["sha256"]
     if region is None:
-        return SeenPhoto(path, digest, detector, Region.around(target), target)
+        return SeenPhoto(path, digest, rig, detector, Region.around(target), target)
     centre, side = _numbers(region["centre_px"], 2), _numbers(region["side_px"])
     if not side > 0:
         raise ValueError("a region without pixels")
     turned = Region(centre, side, _numbers(region["rotation_rad"]))
-    return SeenPhoto(path, digest, detector, turned, target, _labels(document.get("labels")))
+    return SeenPhoto(path, digest, rig, detector, turned, target, _labels(document.get("labels")))
 
 
 def _labels(found: dict[str, Any] | None) -> Labels | None:

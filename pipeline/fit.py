@@ -11,7 +11,6 @@ from torch import Tensor
 from pipeline import uncertainty
 from pipeline.chain import build_stand_in
 from pipeline.config import Config
-from pipeline.deform.rig import Rig
 from pipeline.detect.detectors import load_detector
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import LEFT_EYE, RIGHT_EYE
@@ -25,6 +24,7 @@ from pipeline.objective import LandmarkObjective
 from pipeline.portrait import Look, Studio
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.result import FitResult, LabelledPoints
+from pipeline.rigs.fittable import fittable_rig
 from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
@@ -65,7 +65,7 @@ class FaceFitter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.rig = Rig.load()
+        self.rig = fittable_rig(config.fit.rig)
         self.studio = Studio(self.rig, config)
         self.detector = load_detector(config.landmarks.detector, smoothing=config.fit.detector_smoothing)
         self.mesh = self.detector if isinstance(self.detector, FaceMesh) else FaceMesh.load()
@@ -133,7 +133,7 @@ class FaceFitter:
         return FitResult(
             photo=photo,
             face=face,
-            rig="head_rig",
+            rig=self.config.fit.rig or "head_rig",
             detector=self.config.landmarks.detector,
             scheme=self.detector.scheme,
             presence=target.mesh.presence,
@@ -348,7 +348,7 @@ class FaceFitter:
         asked for, the default stays.
         """
         seen_as = self.studio.default
-        if self.config.appearance.fit:
+        if self.config.appearance.fit and self.studio.painted:
             with contextlib.suppress(ChainRigError):
                 seen_as = self.studio.find_look(photo, target, camera, x)
         objective.chain = self.studio.chain(camera, self.detector, seen_as)
@@ -401,7 +401,9 @@ class FaceFitter:
         )
 
     def _gaze(self, x: Tensor, joint: str) -> tuple[float, float]:
-        """(yaw, pitch) of an eye in the head, radians."""
+        """(yaw, pitch) of an eye in the head, radians; 0 where the rig turns its eyes by other means."""
+        if joint not in self.rig.joint_names:
+            return 0.0, 0.0
         expression = x[self.rig.controls.groups["expression"]]
         drivers = self.rig.drivers[:, self.rig.joint_names.index(joint)].double()  # [E, 3]
         turn = (expression @ drivers).tolist()

@@ -15,13 +15,13 @@ from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.layer import Pipeline
 from pipeline.render import srgb
 from pipeline.render.camera import Camera
-from pipeline.render.head_texture import HeadTexture
 from pipeline.render.ids import choose, find
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
 from pipeline.render.passes import cut_out
 from pipeline.render.renderer import Renderer
 from pipeline.result import BACKGROUND, PANEL, FoundAppearance, Picture, frame
+from pipeline.rigs.look import texture_of
 from pipeline.target.photo import Photo
 from pipeline.target.target import Target
 
@@ -53,13 +53,18 @@ class Studio:
         if settings.rasterizer != "auto":
             find(settings.rasterizer, "cpu")  # complains before a minute is spent
         self.rig = rig
-        self.texture = HeadTexture.load()
+        self.texture = texture_of(rig)
         self.default = Look(Material(self.texture()), Light.default())
         self.samples = settings.samples
         self.settings: dict[str, Any] = {
             "renderer": settings.renderer,
             "rasterizer": settings.rasterizer,
         }
+
+    @property
+    def painted(self) -> bool:
+        """Whether the texture has regions whose colours can be found: not, where it is a picture."""
+        return self.rig.paint is not None or not self.rig.source
 
     @property
     def rasterizer(self) -> str:

@@ -84,8 +84,11 @@ def whitening(objective: LandmarkObjective, spread: Tensor | None, count: int) -
 
 
 def cheap_jacobian(objective: LandmarkObjective, rig: Rig, x: Tensor) -> Tensor:
-    """`(M, K)` of the fit's residuals: the embedding's at x, and what the detector's answer differs by."""
-    jacobian, measured = objective.stand_in(x), _responses()
+    """`(M, K)` of the fit's residuals: the embedding's at x, and what the detector's answer differs by.
+
+    The latter is known of the shipped rig.
+    """
+    jacobian, measured = objective.stand_in(x), {} if rig.source else _responses()
     points = 2 * len(objective.comparison)
     for k, name in enumerate(rig.expression_names):
         if name in measured and len(measured[name]) == objective.comparison.from_detector.shape[1]:

@@ -55,6 +55,9 @@ def fit(
             help="facemesh, fan, fan-3d, or a file that train-detector wrote.", show_default="facemesh"
         ),
     ] = None,
+    rig: Annotated[
+        Path | None, typer.Option(help="A rig file that chainrig rig made.", show_default="the shipped head")
+    ] = None,
     subject: Annotated[
         Path | None,
         typer.Option(help="The person, from chainrig calibrate: expression only.", show_default=False),
@@ -108,6 +111,7 @@ def fit(
         "fit.derivatives": derivatives,
         "landmarks.detector": detector,
         "landmarks.force": force or None,
+        "fit.rig": rig,
         "fit.subject": subject,
         "appearance.fit": appearance,
         "camera.estimate": estimate_focal or None,

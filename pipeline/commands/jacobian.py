@@ -86,7 +86,7 @@ def jacobian(
 
     controls = columns or [] if layer in ("all", "deform") else []
     wanted = rows or [] if layer in ("all", "detect") else []
-    require_names([*changes, *controls], wanted, settings.landmarks.detector)
+    require_names([*changes, *controls], wanted, settings.landmarks.detector, settings.fit.rig)
 
     torch.set_num_threads(settings.fit.threads)
     shown = progress_screen.is_terminal and not quiet

@@ -26,6 +26,8 @@ from pipeline.objective import LandmarkObjective
 from pipeline.render.camera import NEAR_M, Camera
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
+from pipeline.rigs.fittable import fittable_rig
+from pipeline.rigs.look import texture_of
 from pipeline.solve.priors import Prior
 from pipeline.target.photo import Photo, read_photo
 from pipeline.target.reading import read_through, trusting
@@ -110,7 +112,7 @@ def read_scene(
         ChainRigError: the file cannot be read, or there is no control of such a name.
     """
     read = read_controls(file) if file is not None else ControlsFile({})
-    rig, lens = Rig.load(), read.camera or PLAIN
+    rig, lens = fittable_rig(read.photo.rig if read.photo else config.fit.rig), read.camera or PLAIN
     values = {"headTranslationZ": -1.0} | read.values
     x = rig.controls.pack(values, rig.controls.rest.clone())
     if at_rest:
@@ -123,8 +125,10 @@ def read_scene(
     region = read.photo.region if read.photo else Region.around(whole(x).float())
     camera = Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
 
-    texture = HeadTexture.load()
-    material = Material(HeadTexture(texture.weights, texture.detail, read.colours)())
+    texture = texture_of(rig)
+    if read.colours:
+        texture = HeadTexture(texture.weights, texture.detail, read.colours)
+    material = Material(texture())
     choice = read.photo.detector if read.photo else config.landmarks.detector
     detector = load_detector(choice, smoothing=SMOOTHING)
     settings = config.render
@@ -207,15 +211,17 @@ def _objective(
     return LandmarkObjective(chain, stand_in, reading.comparison, points, iod, sigma), None
 
 
-def require_names(controls: Sequence[str], landmarks: Sequence[str], detector: str = "facemesh") -> None:
+def require_names(
+    controls: Sequence[str], landmarks: Sequence[str], detector: str = "facemesh", rig: str | None = None
+) -> None:
     """Says now what would go wrong after a minute: a name or pattern that fits nothing.
 
     Raises:
         ChainRigError: there is one.
     """
-    rig, of = Rig.load(), scheme(load_detector(detector).scheme)
-    Axis("control", rig.controls.names).find(list(controls))
-    Axis("landmark", tuple(map(str, range(len(of))))).find(landmarks_of(landmarks, rig, of.name))
+    head, of = fittable_rig(rig), scheme(load_detector(detector).scheme)
+    Axis("control", head.controls.names).find(list(controls))
+    Axis("landmark", tuple(map(str, range(len(of))))).find(landmarks_of(landmarks, head, of.name))
 
 
 def _photo(seen: SeenPhoto) -> Photo | None:
