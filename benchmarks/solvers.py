@@ -7,7 +7,8 @@ All solvers start where the warm start ends and lower the same objective: the ch
 prior of a face whose identity is as free as in a fit's last stage. A photo's level is 1.02 times the least
 residual (% of the outer-eye distance) at which any of them ends; counted is what each spent until it was
 there. An evaluation is one pass through detect ∘ render ∘ deform, a gradient one back. Time is processor time
-of one thread. The last row is a fit as it comes: its stages have other priors, so it has no part in the level.
+of one thread. The last row is a fit as it comes: its stages have other priors, so it has no part in the
+level.
 """
 
 import argparse

@@ -173,7 +173,7 @@ def toy_rig() -> Standard:
 
 def default_rig() -> Standard:
     """Expressions and pose of the default rig, 58 unknowns, seen as a landmark embedding by a made-up camera:
-    216 residuals, in units of 0.2 % of the outer-eye distance over all landmarks. The face smiles and has
+    108 residuals, in units of 0.2 % of the outer-eye distance over all landmarks. The face smiles and has
     turned; the start is at rest a little nearer."""
     rig = Rig.load()
     space = rig.controls
@@ -184,7 +184,7 @@ def default_rig() -> Standard:
 
     def landmarks(x: Tensor) -> Tensor:
         whole = space.rest.expand(*x.shape[:-1], -1).index_copy(-1, places, x)
-        return stand_in(whole)[..., list(SCORED)[::4], :2]
+        return stand_in(whole)[..., list(SCORED)[::8], :2]
 
     smile = {"jawOpen": 0.4, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.5, "browInnerUp": 0.3}
     pose = {"headRotationY": 0.15, "headTranslationX": 0.01, "headTranslationZ": -1.05}
