@@ -1,0 +1,68 @@
+"""Fits with a rig from a file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run
+
+from pipeline import assets
+from pipeline.config import Config
+from pipeline.deform.rig import Rig
+from pipeline.fit import FaceFitter
+from pipeline.inspection.scene import read_scene
+from pipeline.target.faces import find_faces
+from pipeline.target.photo import read_photo
+
+EXAMPLE = assets.path("example.png")
+
+
+def test_a_rig_without_landmarks_is_refused(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "bare.npz"
+    replace(Rig.load(), landmark_triangle=None, landmark_barycentric=None, landmark_spread=None).save(file)
+    code, _, stderr = run("fit", EXAMPLE, "--rig", file, "--out", tmp_path / "o")
+    assert code == 2 and f"chainrig rig embed {file}" in stderr and stderr.count("\n") == 1
+    code, _, stderr = run("fit", EXAMPLE, "--rig", tmp_path / "none.npz", "--out", tmp_path / "o")
+    assert code == 2 and "none.npz" in stderr and not (tmp_path / "o").exists()
+
+
+def test_a_rig_with_few_shapes_and_a_picture_for_skin(tmp_path: Path) -> None:
+    """No identity, two expressions, no joint for the eyes, albedo from a picture: all that a fit asks for."""
+    rig = Rig.load()
+    kept = torch.tensor([rig.expression_names.index(name) for name in ("mouthSmileLeft", "mouthSmileRight")])
+    root = torch.zeros(len(rig.rest), 1) + 1
+    small = replace(
+        rig,
+        expression_names=("mouthSmileLeft", "mouthSmileRight"),
+        expression_deltas=rig.expression_deltas[kept],
+        identity_names=(),
+        identity_deltas=rig.identity_deltas[:0],
+        identity_low=rig.identity_low[:0],
+        identity_high=rig.identity_high[:0],
+        joint_names=("head",),
+        joint_parents=torch.tensor([-1]),
+        joint_rest=rig.joint_rest[:1],
+        joint_identity_deltas=rig.joint_identity_deltas[:0, :1],
+        skin_weights=root,
+        drivers=torch.zeros(2, 1, 3),
+        albedo=torch.full((16, 16, 3), 170, dtype=torch.uint8),
+        source="small.glb",
+    )
+    file = tmp_path / "small.npz"
+    small.validated().save(file)
+    photo = read_photo(EXAMPLE)
+    config = Config.model_validate({"fit": {"rig": str(file), "iterations": 3}})
+    result = FaceFitter(config).fit(photo, find_faces(photo.pixels)[0])
+    assert result.rig == str(file) and result.identity == {} and result.appearance is None
+    assert list(result.controls) == ["mouthSmileLeft", "mouthSmileRight"]
+    assert result.eye_left == (0.0, 0.0) and result.controls["mouthSmileLeft"] > 0.3
+    assert result.residual_final < result.residual_start
+
+    from pipeline.outputs.fit_json import fit_json
+
+    (tmp_path / "fit.json").write_text(fit_json(result, 0))
+    scene = read_scene(tmp_path / "fit.json", Config())
+    assert scene.rig.expression_names == small.expression_names
+    percent = scene.objective.percent(scene.objective.residual(scene.x))
+    assert percent == pytest.approx(result.residual_final, abs=0.02)
