@@ -138,12 +138,13 @@ def test_smiles_rise_from_the_neutral_image_of_the_same_name() -> None:
 
 def test_truth_counts_every_control_of_every_image_the_same() -> None:
     one = fit_result(controls={"jawOpen": 0.5})
-    three = fit_result(controls={"jawOpen": 0.0, "mouthLeft": 0.1, "tongueOut": 0.2})
-    truth = Truth({"jawOpen": 0.4, "mouthLeft": 0.0, "tongueOut": 0.0}, rotation_vector=(0.0, 0.0, 0.0))
+    found = {"jawOpen": 0.0, "mouthLeft": 0.1, "browInnerUp": 0.2, "tongueOut": 1.0}
+    three = fit_result(controls=found, unobservable=("tongueOut",))
+    truth = Truth({"jawOpen": 0.4, **dict.fromkeys(list(found)[1:], 0.0)}, rotation_vector=(0.0, 0.0, 0.0))
     found = summary([row_of("a", one, truth=truth), row_of("b", three, truth=truth)])["truth"]
     assert found["observable_error"] == pytest.approx((0.1 + 0.4 + 0.1 + 0.2) / 4)
     assert found["active_error"] == pytest.approx(0.25) and found["quiet_error"] == pytest.approx(0.15)
-    assert found["at_rest"] == pytest.approx(0.8 / 4)
+    assert found["at_rest"] == pytest.approx(0.8 / 4) and found["every_error"] == pytest.approx(1.8 / 5)
     assert list(found["worst_controls"].items())[0] == ("jawOpen", pytest.approx(0.25))
     assert found["rotation_deg_worst"] == pytest.approx(0, abs=1e-6)
 
