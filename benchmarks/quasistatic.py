@@ -6,7 +6,6 @@ Times are of the processor (`time.process_time`), on one thread.
 """
 
 import argparse
-import itertools
 import json
 import platform
 import time
@@ -21,6 +20,7 @@ from torch import Tensor
 from unrolled_flesh import unrolled
 
 from pipeline.deform.deform import Deformer
+from pipeline.deform.quasistatic.closest_point import closest_barycentric, nearest_triangle
 from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
 from pipeline.deform.quasistatic.equilibrium import equilibrium
 from pipeline.deform.quasistatic.flesh import Drive, imbalance
@@ -28,8 +28,9 @@ from pipeline.deform.quasistatic.solver import EquilibriumSolver
 from pipeline.deform.rig import Rig
 
 RESULT = Path("benchmarks/results/quasistatic.json")
-OPENINGS = tuple(itertools.product((0.0, 0.25, 0.5, 0.75, 1.0), repeat=2))  # jawOpen, mouthClose
-JUST_INSIDE_M = 2e-4  # how far off its surface a vertex is looked at, so that it does not lie on its own skin
+# jawOpen and mouthClose: the latter closes lips over a jaw that is open, so it is meant to be no larger
+OPENINGS = ((0.0, 0.1), (0.25, 0.25), (0.25, 0.4), (0.5, 0.5), (0.5, 0.7), (1.0, 0.5), (1.0, 1.0))
+OFF_M = 1e-5  # off its own skin a vertex is looked at
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
@@ -53,7 +54,17 @@ def inside_themselves(vertices: np.ndarray, skin: np.ndarray, looked_at: np.ndar
     normals = np.zeros_like(vertices)
     np.add.at(normals, skin, np.cross(b - a, c - a)[:, None, :])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return winding((vertices + JUST_INSIDE_M * normals)[looked_at], vertices, skin) > 0.5
+    return winding((vertices + OFF_M * normals)[looked_at], vertices, skin) > 0.5
+
+
+def depth_mm(vertices: Tensor, inside: np.ndarray, other: np.ndarray) -> float:
+    """The longest way out for vertices inside of the other lip."""
+    if not len(inside):
+        return 0.0
+    points, corners = vertices[torch.from_numpy(inside)], vertices[torch.from_numpy(other)]
+    nearest = corners[nearest_triangle(points, corners)]
+    weights = closest_barycentric(points, nearest)
+    return float(((weights[:, None] @ nearest)[:, 0] - points).norm(dim=1).max() * 1e3)
 
 
 class Head:
@@ -70,11 +81,16 @@ class Head:
 
     def solve(self, **values: float) -> tuple[Tensor, dict[str, Any]]:
         vertices, seconds = timed(lambda: self.layer(self.controls(**values)))
-        last = self.layer.solver.last
-        return vertices, {
-            "seconds": seconds, "residual": last.residual, "steps": last.iterations,
-            "projections": last.projections, "factorizations": last.factorizations,
-        }  # fmt: skip
+        return vertices, {"seconds": seconds, **self.work()}
+
+    def work(self) -> dict[str, Any]:
+        """Of the two equilibria of the latest solve."""
+        both = self.layer.first.last, self.layer.solver.last
+        sums = {
+            key: sum(getattr(one, key) for one in both)
+            for key in ("iterations", "projections", "factorizations")
+        }
+        return {"residual": max(one.residual for one in both), **sums}
 
     def volumes(self, **values: float) -> np.ndarray:
         """(T,) m³ of the tetrahedra at the latest equilibrium, which must be that of these controls."""
@@ -108,18 +124,23 @@ def volume(head: Head) -> dict[str, Any]:
 
 
 def lips(head: Head) -> list[dict[str, Any]]:
-    """Vertices of the lips inside of flesh, with blendshapes alone and at equilibrium."""
+    """Vertices of the lips inside of flesh, and how deep, with blendshapes alone and at equilibrium."""
     contacts = head.layer.drive.contacts.lips
     looked_at = np.union1d(contacts.upper, contacts.lower)
     rows = []
     for opening, closing in OPENINGS:
         values = {"jawOpen": opening, "mouthClose": closing}
         at, solved = head.solve(**values)
-        counts = [
-            int(inside_themselves(v.detach().numpy(), head.skin, looked_at).sum())
-            for v in (head.plain(head.controls(**values)), at)
-        ]
-        rows.append({**values, "before": counts[0], "after": counts[1], "of": len(looked_at), **solved})
+        row: dict[str, Any] = {**values, "of": len(looked_at), **solved}
+        for name, v in (("before", head.plain(head.controls(**values))), ("after", at.detach())):
+            inside = looked_at[inside_themselves(v.numpy(), head.skin, looked_at)]
+            row[name] = len(inside)
+            row[f"{name}_mm"] = max(
+                (depth_mm(v, np.intersect1d(inside, own), other) for own, other in (
+                    (contacts.upper, contacts.lower_triangles), (contacts.lower, contacts.upper_triangles))),
+                default=0.0,
+            )  # fmt: skip
+        rows.append(row)
         print(rows[-1], flush=True)
     return rows
 
@@ -138,9 +159,7 @@ def times(head: Head) -> dict[str, Any]:
         vertices, forward = timed(lambda x=x: head.layer(x))
         weights = torch.randn(vertices.shape, generator=generator, dtype=torch.float64)
         _, backward = timed(lambda v=vertices, w=weights: (v * w).sum().backward())
-        last = head.layer.solver.last
-        rows.append({"forward_s": forward, "backward_s": backward, "steps": last.iterations,
-                     "factorizations": last.factorizations, "residual": last.residual})  # fmt: skip
+        rows.append({"forward_s": forward, "backward_s": backward, **head.work()})
         x = x.detach()
         print(rows[-1], flush=True)
     return {"steps": rows, "mean": {k: float(np.mean([r[k] for r in rows[1:]])) for k in rows[0]}}
@@ -230,8 +249,8 @@ def main() -> None:
         "unrolling": unrolling,
         "shell": lambda: shell(head),
         "times": lambda: times(head),
-        "volume": lambda: volume(head),
         "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-4, 1e-5)],
+        "volume": lambda: volume(head),
         "lips": lambda: lips(head),
     }.items():
         result[name] = part()

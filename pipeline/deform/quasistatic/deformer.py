@@ -17,6 +17,10 @@ class QuasistaticDeformer(Layer):
     Blendshapes and skinning say where the muscles pull the skin and where skull and jaw hold the flesh; the
     skin is where all forces balance. Eyes, teeth and tongue follow the rig, lashes the lids.
 
+    What touches what is looked for twice: on the blendshapes' skin, where lips may have crossed, and again on the
+    equilibrium with the contacts found there. Both equilibria are differentiated, one through the other; nothing
+    depends on earlier calls.
+
     Physics runs in float64 on the CPU, whatever the dtype and device of x. The derivative is the
     equilibrium's own (`equilibrium.py`), in both modes; second derivatives are not right.
 
@@ -40,7 +44,8 @@ class QuasistaticDeformer(Layer):
         super().__init__()
         self.controls = rig.controls
         self.drive = HeadDrive(rig, tissue, gravity)
-        self.solver = EquilibriumSolver(self.drive.flesh, tolerance)
+        self.first = EquilibriumSolver(self.drive.flesh, tolerance)
+        self.solver = EquilibriumSolver(self.drive.flesh, tolerance, beside=self.first)
         self.followers = _lashes(rig, self.drive.skin)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +54,11 @@ class QuasistaticDeformer(Layer):
         turn, shift = controls[..., pose].split(3, -1)
         R = rotation_matrix(turn)
         posed, drive, guess = self.drive(controls, R)
-        skin = equilibrium(drive, guess, self.solver)[..., torch.from_numpy(self.drive.flesh.muscles), :]
+        muscles = torch.from_numpy(self.drive.flesh.muscles)
+        x = equilibrium(drive, guess, self.first)
+        vertices = posed.index_copy(-2, self.drive.skin, x[..., muscles, :])
+        x = equilibrium(drive._replace(planes=self.drive.contacts(vertices)), x.detach(), self.solver)
+        skin = x[..., muscles, :]
         vertices = posed.index_copy(-2, self.drive.skin, skin)
         lashes, lids, weights = self.followers
         if len(lashes):

@@ -23,13 +23,17 @@ import numpy as np
 
 @numba.njit(cache=True)
 def hat_gradients(corners: np.ndarray, tets: np.ndarray) -> tuple:
-    """b (T, 4, 3) in 1/m and volumes (T,) in m³, of rest positions (N, 3) and indices (T, 4)."""
+    """b (T, 4, 3) in 1/m and volumes (T,) in m³, of rest positions (N, 3) and indices (T, 4).
+
+    Where a rest shape is inside out (an extreme identity folds thin flesh) its volume counts as positive: the
+    energy of such an element is least in that shape, as any other's in its own.
+    """
     b, volume = np.empty((len(tets), 4, 3)), np.empty(len(tets))
     for t in range(len(tets)):
         p0 = corners[tets[t, 0]]
         e1, e2, e3 = corners[tets[t, 1]] - p0, corners[tets[t, 2]] - p0, corners[tets[t, 3]] - p0
         six = _dot(e1, _cross(e2, e3))
-        volume[t] = six / 6
+        volume[t] = abs(six) / 6
         faces = _cross(e2, e3), _cross(e3, e1), _cross(e1, e2)
         for i in range(3):
             b[t, 0, i] = 0.0

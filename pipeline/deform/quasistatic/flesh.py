@@ -80,9 +80,12 @@ def imbalance(x: Tensor, drive: Drive, flesh: Flesh) -> Tensor:
 
 
 def hat_gradients(corners: Tensor) -> tuple[Tensor, Tensor]:
-    """Of tetrahedra (*B, T, 4, 3): the gradients b (*B, T, 4, 3) of hat functions, and volumes (*B, T)."""
+    """Of tetrahedra (*B, T, 4, 3): the gradients b (*B, T, 4, 3) of hat functions, and volumes (*B, T).
+
+    As `elements.hat_gradients`: volumes are positive.
+    """
     e1, e2, e3 = (corners[..., 1:, :] - corners[..., :1, :]).unbind(-2)
     faces = torch.stack([e2.cross(e3, -1), e3.cross(e1, -1), e1.cross(e2, -1)], -2)
     six = (e1 * faces[..., 0, :]).sum(-1)
     others = faces / six[..., None, None]
-    return torch.cat([-others.sum(-2, keepdim=True), others], -2), six / 6
+    return torch.cat([-others.sum(-2, keepdim=True), others], -2), six.abs() / 6

@@ -21,31 +21,34 @@ class EquilibriumSolver:
     Args:
         flesh: what does not change.
         tolerance: |g| as a share of the forces that it sums.
+        beside: another solver of the same flesh, whose sparsity and factors serve this one, too.
 
     Attributes:
         last: the latest equilibrium, for reports.
     """
 
-    def __init__(self, flesh: Flesh, tolerance: float = 1e-9) -> None:
+    def __init__(
+        self, flesh: Flesh, tolerance: float = 1e-9, beside: "EquilibriumSolver | None" = None
+    ) -> None:
         self.flesh, self.tolerance = flesh, tolerance
-        self.sparsity = Sparsity(flesh)
+        self.sparsity = beside.sparsity if beside else Sparsity(flesh)
+        self._factors = beside._factors if beside else Factors()
         self.last: Equilibrium | None = None
-        self._beside: np.ndarray | None = None
-        self._factors = Factors()
+        self._ahead: np.ndarray | None = None
 
     def solve(self, drive: Drive, guess: np.ndarray) -> np.ndarray:
         """x (free, 3) of a drive of numpy arrays, without batch axes."""
         potential = Potential(drive, self.flesh, self.sparsity)
         start = guess
-        if self._beside is not None and potential.energy(guess + self._beside) < potential.energy(guess):
-            start = guess + self._beside
+        if self._ahead is not None and potential.energy(guess + self._ahead) < potential.energy(guess):
+            start = guess + self._ahead
         self.last = find_equilibrium(potential, start, self._factors, self.tolerance)
-        self._beside = self.last.x - guess
+        self._ahead = self.last.x - guess
         return self.last.x
 
     def forget(self) -> None:
         """The next solve starts from its guess."""
-        self._beside = None
+        self._ahead = None
 
     def solve_linear(self, right: np.ndarray, x: np.ndarray, drive: Drive) -> np.ndarray:
         """H⁻¹ of right-hand sides (..., free, 3), H = ∂g/∂x true, unprojected, at x (free, 3)."""
