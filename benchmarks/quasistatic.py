@@ -1,4 +1,4 @@
-"""What the flesh of the default head does, and how right its derivative is: every figure of docs/quasistatics.md.
+"""What the flesh of the default head does and how right its derivative is: the figures of docs/quasistatics.md.
 
     PYTHONPATH=.:tests OMP_NUM_THREADS=1 python benchmarks/quasistatic.py [--json FILE]
 
@@ -200,7 +200,7 @@ def unrolling() -> list[dict[str, Any]]:
     """Errors of derivatives of a random function of the block's equilibrium by the muscles' targets.
 
     Each row stops a solver with linear convergence at one tolerance, from the undeformed block and from
-    0.01 mm beside the solution, and takes the derivative of its steps; and, at the very same x, the implicit one.
+    0.01 mm beside the solution, and takes the derivative of its steps; and, at the same x, the implicit one.
     """
     flesh, drive = block()
     start, weights = drive.rest[: flesh.free], random_like(drive.rest[: flesh.free], 5)

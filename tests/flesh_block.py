@@ -1,4 +1,4 @@
-"""A block of flesh between two walls, on a floor, pulled down by muscles on its top: a few hundred tetrahedra."""
+"""A block of flesh between two walls, on a floor, pulled down by muscles on its top."""
 
 import itertools
 

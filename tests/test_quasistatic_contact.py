@@ -45,7 +45,8 @@ def test_no_other_point_of_random_triangles_is_closer_and_the_derivative_is_righ
     few = points[:4].clone().requires_grad_(), corners[:4].clone().requires_grad_()
     assert gradcheck(closest_barycentric, few, check_forward_ad=True)
     which = nearest_triangle(points[:3, None], corners.expand(3, -1, -1, -1))
-    away = ((closest_barycentric(points[:3, None].expand(3, 40, 3), corners)[..., None, :] @ corners)[..., 0, :]
+    each = closest_barycentric(points[:3, None].expand(3, 40, 3), corners)
+    away = ((each[..., None, :] @ corners)[..., 0, :]
             - points[:3, None]).norm(dim=-1)  # fmt: skip
     assert (which[:, 0] == away.argmin(-1)).all()
 
@@ -83,7 +84,10 @@ def test_pushes_are_slopes_of_the_energy_and_curvatures_slopes_of_pushes() -> No
 
     s = contact.depth(q, x)
     assert 0 < s[0] < 2e-3 and s[1] > contact.EASE_M
-    slope = (contact.energy(q, contact.depth(q, x + h * along)) - contact.energy(q, contact.depth(q, x - h * along))) / (2 * h)
+    slope = (
+        contact.energy(q, contact.depth(q, x + h * along))
+        - contact.energy(q, contact.depth(q, x - h * along))
+    ) / (2 * h)
     assert slope == pytest.approx((gradient(x) * along).sum(), rel=1e-5)
     np.testing.assert_allclose(gradient(x), contact_gradient(p, torch.from_numpy(x)), atol=1e-15)
     nodes, blocks = contact.hessian_blocks(q, s)
@@ -92,7 +96,9 @@ def test_pushes_are_slopes_of_the_energy_and_curvatures_slopes_of_pushes() -> No
         for i in range(4):
             for j in range(4):
                 change[who[i]] += block[i, j] @ along[who[j]]
-    np.testing.assert_allclose(change, (gradient(x + h * along) - gradient(x - h * along)) / (2 * h), atol=1e-5)
+    np.testing.assert_allclose(
+        change, (gradient(x + h * along) - gradient(x - h * along)) / (2 * h), atol=1e-5
+    )
 
 
 def test_a_contact_takes_hold_smoothly() -> None:
@@ -111,7 +117,9 @@ def test_lips_are_what_faces_across_a_gap_and_parts_with_the_jaw() -> None:
     quads = [(5 * i + j, 5 * i + j + 1, 5 * i + j + 6, 5 * i + j + 5) for i in range(4) for j in range(4)]
     down = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])  # seen from below
     sheets, triangles = [], []
-    for k, (x, y, faces) in enumerate([(0, 0.002, down[:, ::-1]), (0, 0.0, down), (0.1, 0.002, down[:, ::-1]), (0.1, 0.0, down)]):
+    for k, (x, y, faces) in enumerate(
+        [(0, 0.002, down[:, ::-1]), (0, 0.0, down), (0.1, 0.002, down[:, ::-1]), (0.1, 0.0, down)]
+    ):
         sheets.append(np.stack([grid[:, 0] + x, np.full(25, y), grid[:, 1]], -1))
         triangles.append(faces + 25 * k)
     points, faces = np.concatenate(sheets), np.concatenate(triangles)

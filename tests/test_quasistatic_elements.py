@@ -69,7 +69,9 @@ def test_compiled_kernels_are_the_formulas(seed: int) -> None:
     slope = torch.func.grad(total)(p, b, volume)
     np.testing.assert_allclose(elements.gradient(*arguments), slope, atol=1e-11)
     curvature = torch.func.hessian(total)(p, b, volume).reshape(15, 15)
-    np.testing.assert_allclose(hessian(p, b, volume, False), curvature, atol=1e-9 * float(curvature.abs().max()))
+    np.testing.assert_allclose(
+        hessian(p, b, volume, False), curvature, atol=1e-9 * float(curvature.abs().max())
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

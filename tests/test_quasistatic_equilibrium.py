@@ -100,7 +100,11 @@ def test_batches_and_mapped_axes_are_their_members(solver: EquilibriumSolver) ->
         batch = gravity.shape[:-1]
         tensors = (t.expand(*batch, *t.shape) for t in (DRIVE.rest, DRIVE.driven, DRIVE.target))
         planes = (t.expand(*batch, *t.shape) for t in DRIVE.planes[1:])
-        drive = Drive(*tensors, gravity, DRIVE.planes._replace(**dict(zip(DRIVE.planes._fields[1:], planes, strict=True))))
+        drive = Drive(
+            *tensors,
+            gravity,
+            DRIVE.planes._replace(**dict(zip(DRIVE.planes._fields[1:], planes, strict=True))),
+        )
         return equilibrium(drive, REST.expand(*batch, *REST.shape), solver)
 
     together = repeated(pulls)

@@ -54,7 +54,9 @@ def test_the_upper_and_lower_lip_share_no_flesh(layer: QuasistaticDeformer, rig:
     vertex = np.tile(shell.vertices, len(shell.depth))[shell.tets]
     both = np.isin(vertex, lips.upper).any(1) & np.isin(vertex, lips.lower).any(1)
     assert both.mean() < 5e-3
-    assert np.abs(rig.rest.numpy()[vertex[both], 0]).min() > 0.015  # only where they meet, at the mouth's corners
+    assert (
+        np.abs(rig.rest.numpy()[vertex[both], 0]).min() > 0.015
+    )  # only where they meet, at the mouth's corners
 
 
 def test_at_rest_the_head_is_the_blendshape_head(layer: QuasistaticDeformer, rig: Rig) -> None:

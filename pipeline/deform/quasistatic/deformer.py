@@ -12,14 +12,14 @@ from pipeline.layer import Layer
 
 
 class QuasistaticDeformer(Layer):
-    """f1: X1 (*B, K) controls → X2 (*B, V, 3) vertices in metres, camera space, as `deform.Deformer` gives them.
+    """f1: X1 (*B, K) controls → X2 (*B, V, 3) vertices in metres, camera space, like `deform.Deformer`.
 
     Blendshapes and skinning say where the muscles pull the skin and where skull and jaw hold the flesh; the
     skin is where all forces balance. Eyes, teeth and tongue follow the rig, lashes the lids.
 
-    What touches what is looked for twice: on the blendshapes' skin, where lips may have crossed, and again on the
-    equilibrium with the contacts found there. Both equilibria are differentiated, one through the other; nothing
-    depends on earlier calls.
+    What touches what is looked for twice: on the blendshapes' skin, where lips may have crossed, and again on
+    the equilibrium with the contacts found there. Both equilibria are differentiated, one through the other;
+    nothing depends on earlier calls.
 
     Physics runs in float64 on the CPU, whatever the dtype and device of x. The derivative is the
     equilibrium's own (`equilibrium.py`), in both modes; second derivatives are not right.
@@ -31,7 +31,7 @@ class QuasistaticDeformer(Layer):
         tolerance: of the balance of forces, as a share of them.
 
     Raises:
-        ChainRigError: on construction, if no flesh fits under the rig's skin; in use, if it finds no equilibrium.
+        ChainRigError: no flesh fits under the rig's skin (when made), or no equilibrium is found (in use).
     """
 
     name = "deform"

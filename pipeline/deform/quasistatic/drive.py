@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pipeline.deform.deform import Deformer
-from pipeline.deform.quasistatic.contact import Planes
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.neo_hookean import Elasticity
 from pipeline.deform.quasistatic.planes import Contacts
@@ -41,8 +40,8 @@ class Tissue(NamedTuple):
 class HeadDrive:
     """Controls → what drives the flesh of a rig's skin; float64 on the CPU.
 
-    The inner side and the rim of the flesh are driven: they are skinned like the skin above them (to skull and
-    jaw) and follow the blendshapes by exp(−depth / `FADING_M`). Muscles pull the skin to where the
+    The inner side and the rim of the flesh are driven: they are skinned like the skin above them (to skull
+    and jaw) and follow the blendshapes by exp(−depth / `FADING_M`). Muscles pull the skin to where the
     blendshapes and skinning have it. The flesh is free of stress in the neutral face of the identity.
 
     Args:
@@ -60,7 +59,9 @@ class HeadDrive:
         ChainRigError: the rig has no skin that moves, or one too folded for flesh.
     """
 
-    def __init__(self, rig: Rig, tissue: Tissue | None = None, gravity: bool = False, layers: int = 2) -> None:
+    def __init__(
+        self, rig: Rig, tissue: Tissue | None = None, gravity: bool = False, layers: int = 2
+    ) -> None:
         rig, tissue = rig.to("cpu", torch.float64), tissue or Tissue()
         self.controls, self._gravity = rig.controls, gravity
         self._surface = Deformer(rig)

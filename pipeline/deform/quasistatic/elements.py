@@ -10,9 +10,9 @@ and, as Ψ is a function of F:F and of J alone, the 3 × 3 blocks of the Hessian
 
     c₁ = μ (1 − 1/(I_C + 1)),  c₂ = 2μ/(I_C + 1)²,  G = cof F = ∂J/∂F,  p = λ (J − α);
 
-the last term is p ∂²J/∂F², from cof(u b_aᵀ + v b_bᵀ) = (u × v)(b_a × b_b)ᵀ. Where a positive semidefinite matrix
-is wanted, ∂²Ψ/∂F² is built of its nine eigenvectors (section 4 of the paper that `neo_hookean.py` cites)
-without those of negative eigenvalues.
+the last term is p ∂²J/∂F², from cof(u b_aᵀ + v b_bᵀ) = (u × v)(b_a × b_b)ᵀ. Where a positive
+semidefinite matrix is wanted, ∂²Ψ/∂F² is built of its nine eigenvectors (section 4 of the paper that
+`neo_hookean.py` cites) without those of negative eigenvalues.
 """
 
 from typing import Any

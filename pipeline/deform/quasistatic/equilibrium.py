@@ -5,8 +5,8 @@ g(x(θ), θ) = 0 gives, with the Hessian H = ∂g/∂x of the energy at the equi
     forward:  H ẋ = −(∂g/∂θ) θ̇,          reverse:  θ̄ = −(∂g/∂θ)ᵀ λ,  H λ = x̄:
 
 one sparse solve each way; H is symmetric, so that one factor serves both. Newton's iterations, its projected
-Hessians, its line searches and where it started are not differentiated: see `pipeline/derivatives/implicit.py`,
-which does the same with dense matrices.
+Hessians, its line searches and where it started are not differentiated: see
+`pipeline/derivatives/implicit.py`, which does the same with dense matrices.
 
 H is the true Hessian, not the projected one: the projection is a means to descend, not part of ∂g/∂x.
 """
@@ -64,7 +64,9 @@ class _Solution(torch.autograd.Function):
         return torch.zeros_like(ctx.saved_tensors[0])
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple, guess: Tensor, node: np.ndarray, solver: Any, *values: Tensor) -> tuple:
+    def vmap(
+        info: Any, in_dims: tuple, guess: Tensor, node: np.ndarray, solver: Any, *values: Tensor
+    ) -> tuple:
         guess, *values = _lead((guess, *values), (in_dims[0], *in_dims[3:]), info.batch_size)  # type: ignore
         return _Solution.apply(guess, node, solver, *values), 0
 
@@ -101,7 +103,7 @@ class _Implicit(torch.autograd.Function):
 
 
 class _Inverse(torch.autograd.Function):
-    """H⁻¹ b, linear in b. H itself counts as constant: second derivatives are not those of the equilibrium."""
+    """H⁻¹ b, linear in b. H itself counts as constant: second derivatives are not right."""
 
     @staticmethod
     def forward(b: Tensor, x: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:

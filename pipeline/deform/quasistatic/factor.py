@@ -11,7 +11,7 @@ EXACT = 1e-11  # residual of a solve for a derivative
 
 
 class Factor:
-    """A = L D Lᵀ of a symmetric matrix whose order keeps L sparse, by SuperLU with its pivots on the diagonal.
+    """A = L D Lᵀ of a symmetric matrix whose order keeps L sparse, by SuperLU with diagonal pivots.
 
     Raises:
         RuntimeError: A is singular.

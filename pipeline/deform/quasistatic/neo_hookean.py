@@ -6,7 +6,8 @@
 Smith, de Goes and Kim, "Stable Neo-Hookean Flesh Simulation" (ACM Trans. Graph. 37(2), 2018). Ψ and all its
 derivatives are finite for every F, det F ≤ 0 too; F = 1 is free of stress, and so is every rotation.
 
-Plain torch, any leading axes, both modes of differentiation: what the compiled kernels of `elements.py` are held to.
+Plain torch, any leading axes, both modes of differentiation: the compiled kernels of `elements.py` are held
+to it.
 """
 
 import math

@@ -81,7 +81,8 @@ class Contacts:
         groups += [_on_ball(posed, ball, near) for ball, near in self._eyes]
         groups += [_on_row(posed, row, near) for row, near in self._teeth]
         return tuple(
-            torch.cat(parts, -1 - last) for parts, last in zip(zip(*groups, strict=True), (1, 1, 1, 0, 0), strict=True)
+            torch.cat(parts, -1 - last)
+            for parts, last in zip(zip(*groups, strict=True), (1, 1, 1, 0, 0), strict=True)
         )
 
 

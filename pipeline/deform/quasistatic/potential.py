@@ -34,7 +34,7 @@ class Potential:
         return float(elements.energy(nodes, *self._rest) + springs - weight + touch)
 
     def gradient(self, x: np.ndarray) -> tuple[np.ndarray, float]:
-        """g (free, 3) in newtons, and what it is to be compared with: the norms of the forces that it sums."""
+        """g (free, 3) in newtons, and what to compare it with: the norms of the forces that it sums."""
         nodes, flesh, drive = self.nodes(x), self.flesh, self.drive
         elastic = elements.gradient(nodes, *self._rest)[: flesh.free]
         springs = flesh.pull[:, None] * (x[flesh.muscles] - drive.target)

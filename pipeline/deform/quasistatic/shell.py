@@ -61,7 +61,7 @@ def build_shell(surface: np.ndarray, triangles: np.ndarray, region: np.ndarray, 
         layers: of tetrahedra.
 
     Raises:
-        ChainRigError: the surface folds back on itself so that no direction is inward for all triangles around.
+        ChainRigError: the surface folds back on itself: no direction is inward for all triangles around.
     """
     vertices, skin = np.unique(triangles[region], return_inverse=True)
     skin = skin.reshape(-1, 3)
@@ -111,7 +111,7 @@ def _most_normal(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray,
 
 
 def _medial_distance(points: np.ndarray, inward: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(S,) radius of the largest ball inside that touches the surface at each point: |d|² / 2 d·n at least."""
+    """(S,) radius of the largest ball inside that touches the surface at each point: least |d|²/2d·n."""
     radius = np.empty(len(points))
     for i, (point, direction) in enumerate(zip(points, inward, strict=True)):
         away = others - point

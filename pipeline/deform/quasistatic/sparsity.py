@@ -8,7 +8,7 @@ from pipeline.deform.quasistatic.flesh import Flesh
 
 
 class Sparsity:
-    """The blocks (3 × 3) of a symmetric matrix over the free nodes, and the way from blocks to sparse columns.
+    """The blocks (3 × 3) of a symmetric matrix over the free nodes, and the way to sparse columns.
 
     Attributes:
         blocks: how many there are.

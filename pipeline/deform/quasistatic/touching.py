@@ -1,4 +1,4 @@
-"""Which parts of a face may touch: lip and lip, lips and teeth, lids and eyes. Found once, on the mean head."""
+"""Which parts of a face may touch: lip and lip, lips and teeth, lids and eyes; found on the mean head."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,9 @@ class Lips:
     lower_triangles: np.ndarray
 
 
-def find_lips(points: np.ndarray, triangles: np.ndarray, opened: np.ndarray, allowed: np.ndarray) -> Lips | None:
+def find_lips(
+    points: np.ndarray, triangles: np.ndarray, opened: np.ndarray, allowed: np.ndarray
+) -> Lips | None:
     """The skin's surfaces that face each other across a narrow gap at rest and that an open jaw parts.
 
     Args:
@@ -90,7 +92,9 @@ def outer_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     corners = points[triangles]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     away = corners.mean(1) - points[np.unique(triangles)].mean(0)
-    return triangles[(normal * away * [1, 0, 1]).sum(1) > 0.3 * np.linalg.norm(normal, axis=1) * np.hypot(*away.T[[0, 2]])]
+    return triangles[
+        (normal * away * [1, 0, 1]).sum(1) > 0.3 * np.linalg.norm(normal, axis=1) * np.hypot(*away.T[[0, 2]])
+    ]
 
 
 def vertex_normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
