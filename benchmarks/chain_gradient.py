@@ -45,7 +45,9 @@ def scales(rig: Rig) -> Tensor:
 
 def objective_for(samples: int) -> LandmarkObjective:
     """f̂ of the example photo, the detector's own derivative, `samples`² samples a pixel."""
-    fitter = FaceFitter(load_config(None, [f"render.samples={samples}", "fit.detector_smoothing=0"]))
+    fitter = FaceFitter(
+        load_config(None, [f"render.samples={samples}", "fit.detector_smoothing=0", "landmarks.whiten=false"])
+    )
     photo = read_photo(assets.path("example.png"))
     target = fitter.target(photo, find_faces(photo.pixels)[0])
     return fitter.objective(target, fitter.camera(photo, target))

@@ -162,7 +162,7 @@ def test_a_right_renderer_passes() -> None:
 def test_a_wrong_sign_in_skinning(chain: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     right = deform.skin
     turned = lambda R: wrong(R, torch.neg, torch.neg)  # noqa: E731
-    monkeypatch.setattr(deform, "skin", lambda v, w, R, t: right(v, w, turned(R), t))
+    monkeypatch.setitem(deform.SKINNING, "linear", lambda v, w, R, t: right(v, w, turned(R), t))
     badges = found(scene(chain).subject("deform"))
     assert "adjoint identity" not in failed(badges)  # both modes are wrong alike
     assert {"against differences", "hand-written against automatic"} <= failed(badges)

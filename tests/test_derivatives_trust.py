@@ -120,6 +120,6 @@ def test_the_deformer_passes_and_a_wrong_sign_in_its_skinning_does_not(
         def jvp(ctx: Any, d: Tensor) -> Tensor:  # type: ignore[override]
             return -d
 
-    monkeypatch.setattr(deform, "skin", lambda v, w, R, t: right(v, w, _WrongSign.apply(R), t))
+    monkeypatch.setitem(deform.SKINNING, "linear", lambda v, w, R, t: right(v, w, _WrongSign.apply(R), t))
     broken = examine(copy.deepcopy(deformer), x, space.pack({"jawOpen": 1.0, "headRotationY": 1.0}))
     assert broken.adjoint < 1e-9 and broken.slope > 1e-3

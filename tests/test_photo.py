@@ -144,6 +144,7 @@ def test_newer_formats(tmp_path: Path, ending: str) -> None:
 
 def test_heic_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    Image.init()  # formats that are loaded while the list is exchanged would be lost with it
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "HEIF"])
     file = tmp_path / "phone.heic"
@@ -155,6 +156,7 @@ def test_avif_with_a_pillow_that_lacks_it(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(photo_module.features, "check", lambda feature: False)
     file = tmp_path / "phone.avif"
     file.write_bytes(b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf" + bytes(100))
+    Image.init()
     monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind != "AVIF"])
     assert "pip install 'chainrig[photos]'" in refused(file)
 
