@@ -1,4 +1,4 @@
-"""What the flesh of the default head does and how right its derivative is: the figures of docs/quasistatics.md.
+"""What the flesh of the default head does how right its derivative is: the figures of docs/quasistatics.md.
 
     PYTHONPATH=.:tests OMP_NUM_THREADS=1 python benchmarks/quasistatic.py [--json FILE]
 
