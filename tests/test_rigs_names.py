@@ -55,7 +55,7 @@ def test_halves_and_wholes_translate_both_ways() -> None:
 
 def test_joints_of_a_head_are_known_by_many_names() -> None:
     found = joint_names(
-        ["J_Bip_C_Head", "Neck", "jaw_bone", "LeftEye", "eye.R", "eyelid_L", "Spine", "head_end"]
+        ["J_Bip_C_Head", "Neck", "jaw_bone", "J_Adj_L_FaceEye", "RightEye", "eyelid_L", "Spine", "head_end"]
     )
     assert found == ["head", "neck", "jaw", "eye_left", "eye_right", "eyelid_L", "Spine", "head_end"]
 

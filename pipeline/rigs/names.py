@@ -118,8 +118,8 @@ def from_arkit(values: Mapping[str, float], names: Iterable[str]) -> dict[str, f
 
 def joint_name(name: str) -> str:
     """What ChainRig calls a joint of the head (head, neck, jaw, eye_left, eye_right); others as they are."""
-    stem, side = _sided(name)
-    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", stem).lower())
+    words = re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower())
+    side = next((_SIDES[word] for word in words if word in _SIDES), "")
     if "brow" in words or "lid" in words or "eyelid" in words or "end" in words or "tip" in words:
         return name
     if "eye" in words or "eyeball" in words:
