@@ -166,20 +166,21 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="into benchmarks/results and docs/solvers.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    photos = {
-        path.name: measure(path, options.steps) for path in [assets.path("example.png"), *options.photos]
-    }
+    photos: dict[str, dict[str, list[dict[str, float]]]] = {}
+    text = ""
+    for path in [assets.path("example.png"), *options.photos]:
+        photos[path.name] = measure(path, options.steps)
+        text = json.dumps({"steps": options.steps, "photos": photos}, indent=1) + "\n"
+        if options.json:  # after every photo: it takes a while
+            options.json.write_text(text, encoding="utf-8")
     print(table(photos))
     for name, of in photos.items():
         for solver, rows in of.items():
             if rows[-1]["residual"] > rows[0]["residual"]:
                 print(f"{name}: {solver} ends above its start")
-    text = json.dumps({"steps": options.steps, "photos": photos}, indent=1) + "\n"
     if options.write:
         RESULTS.write_text(text, encoding="utf-8")
         write_between_markers(PAGE, "solvers", table(photos))
-    if options.json:
-        options.json.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ class Search(Protocol):
 
 @dataclass(frozen=True)
 class LearningRate:
-    """The descent's first size, then ever a little less, whatever becomes of the value: size / (1 + decay ·
-    n).
+    """The descent's first size, ever a little less, whatever becomes of the value: size / (1 + decay · n).
 
     Attributes:
         decay: of the rate; 0 keeps it.
