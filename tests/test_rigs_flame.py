@@ -88,6 +88,8 @@ def test_a_made_up_model_deforms_as_flame_does(tmp_path: Path, as_chumpy: None, 
     front = "-y" if up_is_z else "+z"
     rig, _ = assembled(read_flame(file), file, unit="m", up="+z" if up_is_z else "+y", front=front)
     assert rig.joint_names == JOINTS and rig.expression_names[: len(POSE)] == tuple(POSE)
+    eyes = rig.joint_rest[[JOINTS.index("eye_left"), JOINTS.index("eye_right")]]
+    assert eyes.mean(0).abs().max() < 1e-6  # the origin is between them
     assert len(rig.identity_names) == 100 and len(rig.pose_corrective_joints) == 4
     g = np.random.default_rng(1)
     values = {name: g.uniform(0, 1) for name in POSE}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import ChainRigError
-from pipeline.rigs.names import normalised
+from pipeline.rigs.names import joint_names, normalised
 from pipeline.rigs.raw import RawRig
 
 UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 0.001, "in": 0.0254, "ft": 0.3048}
@@ -142,11 +142,9 @@ class _Motion:
 
     def between_eyes(self, turn: np.ndarray, scale: float, notes: list[str]) -> np.ndarray:
         """(3,) the origin to be, in the file's frame."""
-        names = normalised(self.raw.joint_names)
-        eyes = [k for k, name in enumerate(names) if "eye" in name.lower() and "brow" not in name.lower()]
-        pairs = [k for k in eyes if names[k].endswith(("Left", "Right")) or "_" in names[k]]
-        if len(pairs) == 2:
-            return self.raw.joint_rest[pairs].mean(0)
+        joints = joint_names(self.raw.joint_names)
+        if "eye_left" in joints and "eye_right" in joints:
+            return self.raw.joint_rest[[joints.index("eye_left"), joints.index("eye_right")]].mean(0)
         blinks = [name for name in ("eyeBlinkLeft", "eyeBlinkRight") if name in self.deltas]
         blinks = blinks if len(blinks) == 2 else [name for name in ("eyeBlink",) if name in self.deltas]
         if blinks:
