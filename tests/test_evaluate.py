@@ -148,7 +148,8 @@ def test_an_interrupt_leaves_what_is_done(
         return by_name(path, labels)
 
     stub_fitter(monkeypatch, fit)
-    assert command("--quiet").exit_code != 0
+    stopped = command("--quiet")
+    assert stopped.exit_code != 0 and "stopped after 1 of 4 images" in stopped.stderr
     assert list(rows(tmp_path)) == ["ann_neutral.png"]
     assert document(tmp_path)["complete"] is False
 

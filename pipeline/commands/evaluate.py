@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,6 +93,9 @@ def evaluate(
         for path in paths:
             print(path)
     if interruption is not None:
+        print(
+            f"chainrig: stopped after {len(rows)} of {len(items)} images: {out} has those.", file=sys.stderr
+        )
         raise interruption
 
 
