@@ -90,7 +90,7 @@ def draw(seed: int) -> tuple[Tensor, Light, Material, float]:
     limit = LIMIT * torch.ones(UNKNOWNS)
     unknowns = (LOOKS * torch.randn(UNKNOWNS, generator=noise)).clamp(-limit, limit)
     light, colours = decode(unknowns)
-    named = dict(zip(REGIONS, colours.tolist(), strict=True))
+    named: dict[str, list[float]] = dict(zip(REGIONS, colours.tolist(), strict=True))
     material = Material(HeadTexture(texture.weights, texture.detail, named)())
     return x, light, material, FACE * SIDE * away / 0.16
 

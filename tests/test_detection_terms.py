@@ -30,7 +30,7 @@ def smile() -> Tensor:
 
 def objective(stand_in: Pipeline, seen: Tensor, **settings: float) -> LandmarkObjective:
     plain = LandmarkObjective.towards(seen, stand_in, stand_in, 0.2)
-    terms = detection_terms(Landmarks(**settings), seen, plain.iod, 0.2)
+    terms = detection_terms(Landmarks.model_validate(settings), seen, plain.iod, 0.2)
     return LandmarkObjective.towards(seen, stand_in, stand_in, 0.2, terms=terms)
 
 

@@ -146,6 +146,7 @@ def test_the_known_bias_moves_the_stand_in_or_the_labels(labels: Path) -> None:
     assert fitter.errors is not None
     target = fitter.target(photo, face)
     bias = fitter.objective(target, fitter.camera(photo, target)).stand_in_offset
+    assert isinstance(bias, torch.Tensor)
     nose = int(target.comparison.from_detector[:, 1].argmax())
     pixels = fitter.errors.bias[1] * target.iod_in_view / 100  # the view is upright along the eyes
     torch.testing.assert_close(bias[nose], pixels, atol=1e-6, rtol=1e-4)
