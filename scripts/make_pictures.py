@@ -1,8 +1,8 @@
 """Makes the pictures of the documentation: `python scripts/make_pictures.py`, about two minutes.
 
-In docs/pictures: overlay.png is the overlay of the example photo's fit; appearance.png the photo, the rig as it
-is shipped and the rig in the photo's light and colours; both at half their size. controls.png shows what single
-controls do to the default head, passes.png the steps to a picture, and raytrace.png, where Mitsuba is
+In docs/pictures: overlay.png is the overlay of the example photo's fit; appearance.png the photo, the rig as
+it is shipped and the rig in the photo's light and colours; both at half their size. controls.png shows what
+single controls do to the default head, passes.png the steps to a picture, and raytrace.png, where Mitsuba is
 installed, the rasterizer beside the ray tracer. card.png is the card of one control at the fit of the example
 photo, and detect.png shows where pixels matter to ten landmarks. (Those in docs/pictures/derivatives are made
 by examples/lecture.)
