@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from flesh_block import block, random_like
+from flesh_block import block, random_like  # pyright: ignore[reportMissingImports]  # tests' own
 from torch import Tensor
-from unrolled_flesh import unrolled
+from unrolled_flesh import unrolled  # pyright: ignore[reportMissingImports]
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.quasistatic.closest_point import closest_barycentric, nearest_triangle

@@ -28,17 +28,18 @@ def unrolling(rows: list[dict]) -> list[str]:
 def measured(result: dict) -> list[str]:
     shell, mean, slopes = result["shell"], result["times"]["mean"], result["slopes"]
     ratio = mean["backward_s"] / mean["forward_s"]
-    thickness = shell["thickness_mm"]
+    thickness, residual = shell["thickness_mm"], max(row["residual"] for row in result["times"]["steps"])
     lines = [
         "| | |",
         "|---|---|",
         f"| tetrahedra; unknowns | {shell['tetrahedra']:,}; {shell['unknowns']:,} |",
-        f"| thickness: least, quartiles, most | {thickness['0']:.1f}, {thickness['25']:.1f}, {thickness['50']:.1f}, "
-        f"{thickness['75']:.1f}, {thickness['100']:.1f} mm |",
+        "| thickness: least, quartiles, most | "
+        + ", ".join(f"{thickness[share]:.1f}" for share in ("0", "25", "50", "75", "100"))
+        + " mm |",
         f"| steps of a fit (all expressions move by 0.03): solve | {mean['forward_s']:.2f} s, "
         f"{mean['iterations']:.0f} Newton steps |",
         f"| its backward | {mean['backward_s']:.2f} s ({100 * ratio:.0f} %) |",
-        f"| residual of the balance of forces | ≤ {max(r['residual'] for r in result['times']['steps']):.0e} |",
+        f"| residual of the balance of forces | ≤ {residual:.0e} |",
         f"| implicit gradient against central differences, solved to {slopes[0]['tolerance']:.0e} "
         f"| {slopes[0]['error']:.0e} |",
         f"| the same, solved to {slopes[1]['tolerance']:.0e} | {slopes[1]['error']:.0e} |",
@@ -48,8 +49,8 @@ def measured(result: dict) -> list[str]:
     if result.get("lips"):
         lines += [
             "",
-            f"Of {result['lips'][0]['of']} vertices of the lips, how many are inside of flesh (by winding numbers of the "
-            "whole skin), and how deep in the other lip:",
+            f"Of {result['lips'][0]['of']} vertices of the lips, how many are inside of flesh "
+            "(by winding numbers of the whole skin), and how deep in the other lip:",
             "",
             "| jawOpen | mouthClose | blendshapes | equilibrium | solve |",
             "|---|---|---|---|---|",

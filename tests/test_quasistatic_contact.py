@@ -103,7 +103,8 @@ def test_pushes_are_slopes_of_the_energy_and_curvatures_slopes_of_pushes() -> No
 
 def test_a_contact_takes_hold_smoothly() -> None:
     s = np.linspace(-1e-4, 6e-4, 7001)
-    q = Planes(np.zeros(1, int), *(np.zeros((1, 3)),) * 3, np.zeros(1), np.ones(1))
+    none = np.zeros((1, 3))
+    q = Planes(np.zeros(1, int), none, none, none, np.zeros(1), np.ones(1))
     energy = np.array([contact.energy(q, np.array([each])) for each in s])
     push = np.array([contact.push(q, np.array([each]))[0] for each in s])
     np.testing.assert_allclose(np.gradient(energy, s), push, atol=1e-7)

@@ -9,7 +9,7 @@ from flesh_block import block, in_numpy, random_like
 from torch import Tensor
 from unrolled_flesh import unrolled
 
-from pipeline.deform.quasistatic.contact import depth
+from pipeline.deform.quasistatic.contact import Planes, depth
 from pipeline.deform.quasistatic.equilibrium import equilibrium
 from pipeline.deform.quasistatic.factor import Factor, Factors
 from pipeline.deform.quasistatic.flesh import Drive, imbalance
@@ -98,13 +98,9 @@ def test_batches_and_mapped_axes_are_their_members(solver: EquilibriumSolver) ->
 
     def repeated(gravity: Tensor) -> Tensor:
         batch = gravity.shape[:-1]
-        tensors = (t.expand(*batch, *t.shape) for t in (DRIVE.rest, DRIVE.driven, DRIVE.target))
-        planes = (t.expand(*batch, *t.shape) for t in DRIVE.planes[1:])
-        drive = Drive(
-            *tensors,
-            gravity,
-            DRIVE.planes._replace(**dict(zip(DRIVE.planes._fields[1:], planes, strict=True))),
-        )
+        rest, driven, target = (t.expand(*batch, *t.shape) for t in DRIVE[:3])
+        planes = Planes(DRIVE.planes.node, *(t.expand(*batch, *t.shape) for t in DRIVE.planes[1:]))
+        drive = Drive(rest, driven, target, gravity, planes)
         return equilibrium(drive, REST.expand(*batch, *REST.shape), solver)
 
     together = repeated(pulls)
@@ -115,6 +111,7 @@ def test_batches_and_mapped_axes_are_their_members(solver: EquilibriumSolver) ->
     columns, rows = (jacobian(repeated)(DRIVE.gravity) for jacobian in (torch.func.jacfwd, torch.func.jacrev))
     torch.testing.assert_close(columns, rows, atol=1e-14, rtol=1e-7)
     whole = torch.autograd.functional.jacobian(lambda p: repeated(p).sum((0, 1)), pulls)
+    assert isinstance(whole, Tensor)
     torch.testing.assert_close(whole[..., 0, 0, :], columns, atol=1e-12, rtol=1e-6)
 
 

@@ -1,5 +1,7 @@
 """The default head with flesh."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,11 @@ def test_gravity_hangs_on_the_heads_pose(rig: Rig) -> None:
     face_down = controls(rig, headRotationX=np.pi / 2)
     sag = layer(face_down) - Deformer(rig)(face_down)
     assert -1e-3 < sag[layer.drive.skin, 1].mean() < -1e-6  # down, in the camera's frame
+
+
+def test_a_copy_solves_alike(layer: QuasistaticDeformer, rig: Rig) -> None:
+    x = controls(rig, browInnerUp=0.1)
+    torch.testing.assert_close(copy.deepcopy(layer)(x), layer(x), atol=1e-9, rtol=0)
 
 
 def test_single_precision_in_and_out_and_a_batch(layer: QuasistaticDeformer, rig: Rig) -> None:

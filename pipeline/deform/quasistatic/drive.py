@@ -66,7 +66,8 @@ class HeadDrive:
         self.controls, self._gravity = rig.controls, gravity
         self._surface = Deformer(rig)
         triangles = rig.triangles[rig.part_of_triangle == _skin_part(rig)].numpy()
-        self.shell = build_shell(rig.rest.numpy(), triangles, self._moving(rig)[triangles].any(1), layers)
+        region = np.asarray(self._moving(rig)[triangles].any(axis=1))
+        self.shell = build_shell(rig.rest.numpy(), triangles, region, layers)
         self._deep = Deformer(_deep(rig, self.shell))
         self._number()
         self.contacts = self._find_contacts(rig, triangles, tissue)

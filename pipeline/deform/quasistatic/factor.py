@@ -1,5 +1,7 @@
 """Symmetric sparse systems: factored anew only when the last factor no longer helps."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
@@ -40,6 +42,10 @@ class Factors:
     def __init__(self) -> None:
         self.made = 0
         self._latest: Factor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles go without the factor, which is SuperLU's and cannot."""
+        return {"made": self.made, "_latest": None}
 
     def make(self, A: sp.csc_matrix) -> Factor:
         """Factors A and keeps that."""

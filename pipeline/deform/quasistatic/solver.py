@@ -53,14 +53,16 @@ class EquilibriumSolver:
     def solve_linear(self, right: np.ndarray, x: np.ndarray, drive: Drive) -> np.ndarray:
         """H⁻¹ of right-hand sides (..., free, 3), H = ∂g/∂x true, unprojected, at x (free, 3)."""
         A = self.sparsity.matrix(Potential(drive, self.flesh, self.sparsity).hessian(x))
-        flat = self.sparsity.into_order(right).reshape(-1, A.shape[0])
+        flat = self.sparsity.into_order(right).reshape(-1, 3 * self.flesh.free)
         found = self._factors.solve(A, np.ascontiguousarray(flat.T)).T
         return self.sparsity.out_of_order(found).reshape(right.shape)
 
 
 def drive_of(arrays: Sequence[np.ndarray], node: np.ndarray) -> Drive:
     """Of the arrays of `flat`, without batch axes."""
-    return Drive(*arrays[:4], Planes(node, *arrays[4:]))
+    rest, driven, target, gravity, *others = arrays
+    planes = Planes(node, *others)
+    return Drive(rest, driven, target, gravity, planes)  # type: ignore[arg-type]  # numpy here
 
 
 def flat(drive: Drive) -> tuple:
