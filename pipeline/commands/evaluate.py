@@ -61,15 +61,15 @@ def evaluate(
 
     from rich.console import Console
 
-    from pipeline.deform.rig import Rig
     from pipeline.evaluation.files import Evaluation, document, files
     from pipeline.evaluation.folder import find_items
     from pipeline.evaluation.run import cores
     from pipeline.evaluation.sentences import sentences
     from pipeline.evaluation.statistics import summary
     from pipeline.evaluation.table import MOST, table, unfitted
+    from pipeline.rigs.fittable import fittable_rig
 
-    items = find_items(folder, Rig.load().controls, besides=out)[:limit]
+    items = find_items(folder, fittable_rig(settings.fit.rig).controls, besides=out)[:limit]
     processes = min(workers or cores(), len(items))
     rows, interruption = _rows(items, settings, processes, fit_to_labels, quiet)
     if not any(row.found for row in rows):
