@@ -55,10 +55,10 @@ class QuasistaticDeformer(Layer):
         R = rotation_matrix(turn)
         posed, drive, guess = self.drive(controls, R)
         muscles = torch.from_numpy(self.drive.flesh.muscles)
-        x = equilibrium(drive, guess, self.first)
-        vertices = posed.index_copy(-2, self.drive.skin, x[..., muscles, :])
-        x = equilibrium(drive._replace(planes=self.drive.contacts(vertices)), x.detach(), self.solver)
-        skin = x[..., muscles, :]
+        nodes = equilibrium(drive, guess, self.first)
+        vertices = posed.index_copy(-2, self.drive.skin, nodes[..., muscles, :])
+        nodes = equilibrium(drive._replace(planes=self.drive.contacts(vertices)), nodes.detach(), self.solver)
+        skin = nodes[..., muscles, :]
         vertices = posed.index_copy(-2, self.drive.skin, skin)
         lashes, lids, weights = self.followers
         if len(lashes):
