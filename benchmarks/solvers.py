@@ -170,7 +170,7 @@ def main() -> None:
     text = ""
     for path in [assets.path("example.png"), *options.photos]:
         photos[path.name] = measure(path, options.steps)
-        text = json.dumps({"steps": options.steps, "photos": photos}, indent=1) + "\n"
+        text = json.dumps({"steps": options.steps, "photos": photos}) + "\n"
         if options.json:  # after every photo: it takes a while
             options.json.write_text(text, encoding="utf-8")
     print(table(photos))
