@@ -13,7 +13,7 @@ from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import SCHEMA
 from pipeline.render.lighting import Light
 from pipeline.target.labels.labels import Labels
-from pipeline.target.schemes import scheme
+from pipeline.target.schemes import Match, Scheme, scheme
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class SeenPhoto:
         region: what the detector looked at; the landmarks' own where an older file does not say.
         target: `(L, 2)` float32 its landmarks, in pixels.
         labels: the points that a person placed, where these were the target.
+        subject: the file of the person, where the fit looked for expression only.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class SeenPhoto:
     region: Region
     target: Tensor
     labels: Labels | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def read_controls(path: Path) -> ControlsFile:
         return _of_fit(path, document)
     except ChainRigError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ChainRigError(f"{path} is not a whole {SCHEMA} document ({error!r}): fit again.") from None
 
 
@@ -141,18 +143,30 @@ def _seen_photo(document: dict[str, Any]) -> SeenPhoto | None:
     if not side > 0:
         raise ValueError("a region without pixels")
     turned = Region(centre, side, _numbers(region["rotation_rad"]))
-    return SeenPhoto(path, digest, rig, detector, turned, target, _labels(document.get("labels")))
+    labels, subject = _labels(document.get("labels")), document.get("subject")
+    return SeenPhoto(path, digest, rig, detector, turned, target, labels, subject)
 
 
 def _labels(found: dict[str, Any] | None) -> Labels | None:
     if found is None:
         return None
-    of, index = scheme(found["scheme"]), torch.tensor(found["index"])
+    index, of = torch.tensor(found["index"]), _scheme_of(found)
+    if of.like:
+        index = torch.arange(len(of))
     points = torch.full((len(of), 2), torch.nan, dtype=torch.float64)
     weights = torch.zeros(len(of), dtype=torch.float64)
     points[index] = _numbers(found["target"], len(index), 2).double()
     weights[index] = _numbers(found["weight"], len(index)).double()
     return Labels(points, weights, of, Path(found["path"]))
+
+
+def _scheme_of(found: dict[str, Any]) -> Scheme:
+    """The labels' scheme; of a user's, the points that were read."""
+    if "like" not in found:
+        return scheme(found["scheme"])
+    like = tuple(Match(one["scheme"], tuple(one["points"]), one["agreement"]) for one in found["like"])
+    names = tuple(f"point_{i}" for i in found["index"])
+    return Scheme(found["scheme"], names, ("label",) * len(like), tuple(range(len(like))), like)
 
 
 def _numbers(values: Any, *shape: int) -> Tensor:

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -72,6 +73,8 @@ class FaceFitter:
         self.errors = known_errors(self.detector, self.rig, config.landmarks.bias_file)
         self.spread = spread_of(self.errors)
         self.subject = read_subject(config.fit.subject, self.rig) if config.fit.subject else None
+        if self.subject is not None and not isinstance(self.detector, FaceMesh):
+            raise ChainRigError("A subject was calibrated with facemesh: leave --detector out.")
         known = self.subject.identity if self.subject else {}
         self.prior = build_prior(self.rig, config.priors, known | config.controls)
 
@@ -149,7 +152,7 @@ class FaceFitter:
             principal_point=(float(camera.principal_point_px[0]), float(camera.principal_point_px[1])),
             region=target.region,
             target=target.landmarks[:, :2],
-            render=target.region.map_to_photo(landmarks)[:, :2],
+            render=target.region.map_to_photo(landmarks[:, :2] + self._persons_shift(objective, x)),
             projected68=converted(embedded, "mediapipe478", "ibug68")[:, :2],
             residual_start=objective.percent(start_residual),
             residual_final=objective.percent(residual),
@@ -163,7 +166,8 @@ class FaceFitter:
             appearance=self.studio.told(photo, target, camera, x, seen_as) if found else None,
             uncertainty=space.unpack(sd),
             unobservable=unseen,
-            labels=self._labelled(target, objective, residual),
+            labels=self._labelled(photo, target, objective, residual),
+            subject=self.config.fit.subject,
             trace=solution.trace,
         )
 
@@ -178,7 +182,7 @@ class FaceFitter:
             raise ChainRigError(
                 f"The landmark detector sees no whole face at this place of {photo.path} (presence "
                 f"{target.mesh.presence:.2f}): take a photo in which it is larger, sharper or less covered, "
-                "or insist with --force."
+                "or insist with --force (--set landmarks.force=true)."
             )
         if labels is None:
             return target
@@ -233,10 +237,10 @@ class FaceFitter:
         Raises:
             ChainRigError: nobody has measured it.
         """
-        if self.errors is None:
+        if self.errors is None or not self.errors.is_of(self.detector, self.rig):
             raise ChainRigError(
-                "landmarks.correct needs what the detector errs by on renders: measure it with chainrig "
-                "detector bias, and give its bias.npz as landmarks.bias_file."
+                "landmarks.correct needs what this detector errs by on renders of this rig: measure it with "
+                "chainrig detector bias, and give its bias.npz as landmarks.bias_file."
             )
         turn = target.mesh.region.rotation - target.region.rotation  # from the face's frame to the view's
         cos, sin = float(turn.cos()), float(turn.sin())
@@ -336,7 +340,8 @@ class FaceFitter:
         jacobian = uncertainty.cheap_jacobian(objective, self.rig, x) * weight[:, None]
         known = uncertainty.posterior(jacobian, residual * weight, prior, x)
         moved = uncertainty.full_range_px(objective, space, x)
-        return known.sd, uncertainty.unobservable(space.controls, moved)
+        free = self.prior.low < self.prior.high
+        return known.sd, uncertainty.unobservable(space.controls, torch.where(free, moved, torch.inf))
 
     def dress(
         self, photo: Photo, target: Target, camera: Camera, objective: LandmarkObjective, x: Tensor
@@ -355,15 +360,9 @@ class FaceFitter:
         return seen_as
 
     def become(self, subject: Subject, objective: LandmarkObjective, x: Tensor) -> None:
-        """Moves the rig's points to where the person has them at rest, as seen at controls `(K,)`.
-
-        Raises:
-            ChainRigError: the detector is not the one that the subject was calibrated with.
-        """
-        if not isinstance(self.detector, FaceMesh):
-            raise ChainRigError("A subject was calibrated with facemesh: leave --detector out.")
+        """Moves the rig's points to where the person has them at rest, as seen at controls `(K,)`."""
         moved = objective.comparison.embedded(subject.shift(objective.stand_in_chain, x))
-        objective.chain_offset = objective.stand_in_offset = moved
+        objective.persons_offset = moved
 
     def better_camera(
         self, photo: Photo, camera: Camera, objective: LandmarkObjective, x: Tensor
@@ -381,23 +380,32 @@ class FaceFitter:
         objective.stand_in_chain = build_stand_in(self.rig, found).double()
         return found, spread, x
 
+    def _persons_shift(self, objective: LandmarkObjective, x: Tensor) -> Tensor | float:
+        """`(L, 2)` pixels of the view by which a subject's landmarks lie beside the rig's."""
+        if self.subject is None:
+            return 0.0
+        return self.subject.shift(objective.stand_in_chain, x).float()
+
     def _labelled(
-        self, target: Target, objective: LandmarkObjective, residual: Tensor
+        self, photo: Photo, target: Target, objective: LandmarkObjective, residual: Tensor
     ) -> LabelledPoints | None:
         """The labels beside what the chain says of them, at residuals `(2M or more,)`."""
         if target.reading is None:
             return None
         apart = (residual[: len(objective.per_pixel)] / objective.per_pixel).view(-1, 2)
         found = (objective.target + apart).to(target.landmarks)
-        labels = target.reading.labels
+        labels, report = target.reading.labels, target.reading.report()
+        if labels.image is not None and Path(labels.image).stem != Path(photo.path).stem:
+            report = f"They are said to be of another photo, {Path(labels.image).name}. {report}"
         return LabelledPoints(
             path=str(labels.path),
             scheme=labels.scheme.name,
             index=tuple(target.reading.index.tolist()),
             weight=tuple(labels.weights[target.reading.index].tolist()),
+            like=tuple(labels.scheme.like[i] for i in target.reading.index.tolist() if labels.scheme.like),
             target=target.points,
             render=target.region.map_to_photo(found),
-            report=target.reading.report(),
+            report=report,
         )
 
     def _gaze(self, x: Tensor, joint: str) -> tuple[float, float]:

@@ -30,6 +30,7 @@ class LandmarkObjective:
         sigma_percent: how well points are meant to agree, in % of the outer-eye distance.
         chain_offset, stand_in_offset: `(M, 2)` float64 pixels of the view that are added to the points of
             the chain and of its stand-in: what a detector is known to err by.
+        persons_offset: `(M, 2)` the same for both: how a person's points lie beside the rig's.
         terms: more residuals, functions of landmarks of the rig's scheme `(R, 3)`: of the detector's where
             that is its scheme too, which must be so.
         evaluations, gradients: forward and backward passes of the chain so far.
@@ -43,6 +44,7 @@ class LandmarkObjective:
     sigma_percent: float
     chain_offset: Tensor | float = 0.0
     stand_in_offset: Tensor | float = 0.0
+    persons_offset: Tensor | float = 0.0
     terms: tuple[Term, ...] = ()
     evaluations: int = 0
     gradients: int = 0
@@ -98,7 +100,7 @@ class LandmarkObjective:
         """Residuals of the chain's landmarks `(L, 2 or 3)` at the controls x `(K,)`."""
         points = self.comparison.detected(landmarks).double()
         on_rig = self.comparison.on_rig.to(points.device)
-        points = points + self.chain_offset
+        points = points + self.chain_offset + self.persons_offset
         if on_rig.any():
             points = torch.where(on_rig[:, None], self._embedded_points(self.stand_in_chain(x)), points)
         return self._with_terms(points, landmarks)
@@ -154,7 +156,7 @@ class LandmarkObjective:
         return StandInProblem(self)
 
     def _embedded_points(self, landmarks: Tensor) -> Tensor:
-        return self.comparison.embedded(landmarks) + self.stand_in_offset
+        return self.comparison.embedded(landmarks) + self.stand_in_offset + self.persons_offset
 
     def _with_terms(self, points: Tensor, landmarks: Tensor) -> Tensor:
         added = [term(landmarks).to(self.target.dtype) for term in self.terms]

@@ -9,6 +9,7 @@ from pipeline.detect.region import Region
 from pipeline.solve.trace import Trace
 from pipeline.target.faces import Face
 from pipeline.target.photo import Photo
+from pipeline.target.schemes import Match
 
 Status = Literal["converged", "stalled", "max_iterations"]
 PANEL = 640  # pixels of the longer side of pictures of a fit
@@ -64,6 +65,7 @@ class LabelledPoints:
         path: of the labels' file.
         scheme: the labels'.
         index, weight: M, which of the scheme's points, and how much the labels' file lets each count.
+        like: M, for schemes of users: what each is like in a shipped one; empty for shipped ones.
         target, render: `(M, 2)` the labels, and the chain's points beside them.
         report: what was read and how, for a person.
     """
@@ -72,6 +74,7 @@ class LabelledPoints:
     scheme: str
     index: tuple[int, ...]
     weight: tuple[float, ...]
+    like: tuple[Match, ...]
     target: Tensor
     render: Tensor
     report: str
@@ -104,6 +107,8 @@ class FitResult:
             found one, in the control's unit: a standard deviation, see pipeline/uncertainty.py.
         unobservable: controls whose full range moves no landmark: what is found for them is a guess.
         labels: the points that a person placed, where these were the target.
+        subject: the file of the person, where only expression was looked for; `render` is then moved by the
+            person's offsets, as in the residual.
         trace: of the solver, every evaluation; its residual is the distance of the points in % IOD.
     """
 
@@ -140,6 +145,7 @@ class FitResult:
     scheme: str = "mediapipe478"
     presence: float = 1.0
     labels: LabelledPoints | None = None
+    subject: str | None = None
     trace: Trace | None = None
 
 

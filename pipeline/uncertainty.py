@@ -13,10 +13,10 @@ distance from x̂ to the posterior's own centre is part of ±.
 - J = ∂X4/∂X1 is the chain's, or at no cost the landmark embedding's. The detector answers to expressions
   otherwise than fixed points of the skin do, and with the embedding's J alone ± would come out too small, so
   the mean difference, measured on renders (scripts/measure_landmark_response.py), is added to it.
-- W: the fit's objective counts all n scored landmarks as *one* observation of size σ = `residual_percent`.
+- W: the fit's objective counts all n compared points as *one* observation of size σ = `residual_percent`.
   That is the objective of independent errors of σ√n in every coordinate. W keeps this sum of weights, but
-  shares it out by how well the detector's landmarks stay on the same spot of renders (`landmark_spread` of
-  the rig, measured over poses, expressions and identities): w_i ∝ 1 / spread_i², with mean 1.
+  shares it out by how well the detector's landmarks stay on the same spot of renders, as the fit itself does
+  where `landmarks.whiten` is on (`Comparison.whitened`). Labels count as their file says.
 - The prior is the fit's: Gaussian and Laplace on expressions, Gaussian on identity with the softer precision
   of the last stage, nothing on the pose. That the last stage holds expressions near what was found is a way
   to get there, no knowledge, and does not count. Controls that are held are known.

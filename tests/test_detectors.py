@@ -61,4 +61,14 @@ def test_bad_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not Path("trapped").exists()
     save_file({"weight": torch.zeros(3)}, "other.safetensors", {"about": '{"kind": "cats"}'})
     assert "another architecture: cats" in refused("other.safetensors")
+    kind = '"kind": "heatmaps of 68 points"'
+    for about in ("[1]", f"{{{kind}}}", f'{{{kind}, "widths": ["a", 2]}}', f'{{{kind}, "widths": 3}}'):
+        save_file({"weight": torch.zeros(3)}, "other.safetensors", {"about": about})
+        assert "other.safetensors is damaged" in refused("other.safetensors")
+    save_file(
+        {"weight": torch.full((3,), torch.nan)},
+        "nan.safetensors",
+        {"about": f'{{{kind}, "widths": [64, 128]}}'},
+    )
+    assert "nan.safetensors is damaged" in refused("nan.safetensors")
     assert "not written by" in refused(str(assets.path("face_landmarks.safetensors")))

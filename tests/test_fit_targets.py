@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Run
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from pipeline import assets
 from pipeline.config import Config
@@ -78,6 +78,24 @@ def test_labels_are_the_target(run: Run, labels: Path, marks: torch.Tensor, tmp_
     assert scene.spread is None and len(residual) == 2 * len(PLACED)
 
 
+def test_labels_in_a_scheme_of_their_own_can_be_inspected(run: Run, labels: Path, tmp_path: Path) -> None:
+    given = json.loads(labels.read_text())
+    points = [{"name": f"mine_{i}", "like": f"ibug68:{i}"} for i in PLACED]
+    own = {"schema": "chainrig.scheme/1", "name": "mine", "points": points}
+    (tmp_path / "mine.json").write_text(json.dumps(own))
+    named = {f"mine_{name}": place for name, place in given["points"].items()}
+    labels.write_text(json.dumps(given | {"scheme": "mine.json", "points": named, "image": "other.png"}))
+    code, stdout, stderr = run(
+        "fit", EXAMPLE, "--labels", labels, "--no-appearance", "--set", "fit.iterations=1", "--out", tmp_path
+    )
+    assert code == 0, stderr
+    assert "said to be of another photo, other.png" in " ".join(stdout.split())
+    (tmp_path / "mine.json").unlink()
+    scene = read_scene(tmp_path / "fit.json", Config())
+    percent = scene.objective.percent(scene.objective.residual(scene.x))
+    assert percent == pytest.approx(document(tmp_path)["residual"]["final_percent_iod"], abs=0.02)
+
+
 def test_another_detector_is_used_for_photo_and_render(run: Run, tmp_path: Path) -> None:
     code, _, stderr = run(
         "fit", EXAMPLE, "--detector", TRAINED, "--set", "fit.iterations=2", "--out", tmp_path, "--quiet"
@@ -125,6 +143,21 @@ def test_bad_labels_are_told_in_a_sentence(run: Run, labels: Path, tmp_path: Pat
     assert "--labels FILE" in told("--labels-scheme", "ibug68")
     assert "--face all" in told("--labels", labels, "--face", "all")
     assert "no file" in told("--labels", tmp_path / "missing.json").lower()
+
+
+def test_what_the_finder_takes_for_a_face_is_fitted_only_by_force(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = tmp_path / "blur.png"
+    with Image.open(EXAMPLE) as sharp:
+        sharp.convert("RGB").filter(ImageFilter.GaussianBlur(4)).save(photo)  # the finder is not sure
+    monkeypatch.setattr("pipeline.target.faces.MIN_PRESENCE", 1.1)  # and the detector sees nothing
+    options = ["--no-appearance", "--set", "fit.iterations=1", "--out", tmp_path / "o"]
+    code, _, stderr = run("fit", photo, *options)
+    assert code == 2 and "with presence 1.00" in stderr and "--force" in stderr and stderr.count("\n") == 1
+    code, _, stderr = run("fit", photo, "--force", *options)
+    assert code == 0, stderr
+    assert document(tmp_path / "o")["face"]["presence"] > 0.9
 
 
 def test_doubtful_faces_are_refused_unless_forced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,12 @@ from pipeline import assets
 from pipeline.chain import build_stand_in
 from pipeline.config import Config
 from pipeline.deform.rig import Rig
+from pipeline.detect.embedding import SCORED
 from pipeline.errors import ChainRigError
 from pipeline.fit import FaceFitter
+from pipeline.inspection.scene import read_scene
 from pipeline.layer import Pipeline
+from pipeline.outputs.fit_json import fit_json
 from pipeline.render.camera import Camera
 from pipeline.subject import Subject, offsets, read_subject, subject_json
 from pipeline.target.faces import find_faces
@@ -107,8 +110,32 @@ def test_a_calibrated_face_needs_no_expression(
     fitter.become(me, objective, x)
     x = fitter.warm_start(objective, x)
     assert float(x[rig.controls.groups["expression"]].mean()) < 0.02
+    assert not torch.as_tensor(objective.stand_in_offset).any()  # what a detector errs by is another matter
     held = rig.controls.unpack(x)
     assert all(held[name] == pytest.approx(value, abs=1e-5) for name, value in me.identity.items())
+
+
+def test_an_inspection_sees_the_person_too(rig: Rig, tmp_path: Path) -> None:
+    file = tmp_path / "her.json"
+    generator = torch.Generator().manual_seed(0)
+    moved = 2e-3 * torch.randn(478, 3, dtype=torch.float64, generator=generator)
+    file.write_text(subject_json(person(rig, moved, 0.1)))
+    photo = read_photo(EXAMPLE)
+    config = Config.model_validate({"fit": {"subject": str(file), "iterations": 2}})
+    result = FaceFitter(config).fit(photo, find_faces(photo.pixels)[0])
+    assert not set(result.unobservable) & set(rig.identity_names)  # they are known
+    fit = tmp_path / "fit.json"
+    fit.write_text(fit_json(result, 0))
+
+    scene = read_scene(fit, Config())
+    percent = scene.objective.percent(scene.objective.residual(scene.x))
+    assert percent == pytest.approx(result.residual_final, abs=0.03)
+    held = scene.prior.low == scene.prior.high
+    assert held[rig.controls.groups["identity"]].all() and not held[rig.controls.groups["expression"]].any()
+    # What the file shows of the render is what was compared.
+    apart = (result.render - result.target)[list(SCORED)].norm(dim=-1).mean()
+    iod = (result.target[33] - result.target[263]).norm()
+    assert float(100 * apart / iod) == pytest.approx(result.residual_final, abs=0.03)
 
 
 def test_bad_input_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:

@@ -64,7 +64,9 @@ def fit(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Landmarks placed by hand: .pts, JSON, .ljson or CSV.", show_default=False),
+        typer.Option(
+            help="Landmarks placed by hand: .pts, JSON (COCO's too), .ljson or CSV.", show_default=False
+        ),
     ] = None,
     labels_scheme: Annotated[
         str | None,
@@ -148,7 +150,7 @@ def fit(
     torch.set_num_threads(settings.fit.threads)
     faces = find_faces(picture.pixels)
     if not faces:
-        raise ChainRigError(f"There is no face in {photo}: take one that shows a whole face from the front.")
+        faces = [_doubtful(picture, settings.landmarks.force)]
     fitter = FaceFitter(settings)
     if face != "all":
         index = _choose(face, faces) if placed is None or face != "largest" else _labelled(placed, faces)
@@ -172,6 +174,25 @@ def fit(
                 _report(result, index, paths)
     if not fitted:
         raise ChainRigError(f"None of the {len(faces)} faces in {photo} could be fitted.")
+
+
+def _doubtful(photo: Photo, force: bool) -> Face:
+    """What might be a face, where nothing is one for sure."""
+    from pipeline.target.faces import find_doubtful_face
+
+    found = find_doubtful_face(photo.pixels)
+    if found is None:
+        raise ChainRigError(
+            f"There is no face in {photo.path}: take one that shows a whole face from the front."
+        )
+    face, presence = found
+    if not force:
+        x, y = ((face.box[:2] + face.box[2:]) / 2).tolist()
+        raise ChainRigError(
+            f"There is no face in {photo.path} that the detector is sure of; around ({x:.0f}, {y:.0f}) it "
+            f"sees one with presence {presence:.2f}: take a sharper or larger one, or insist with --force."
+        )
+    return face
 
 
 def _require_face_choice(choice: str) -> None:
@@ -235,7 +256,8 @@ def _report(result: FitResult, index: int, paths: list[Path]) -> None:
             f"The detector doubts that there is a face (presence {result.presence:.2f}).", highlight=False
         )
     if result.unobservable:
-        screen.print(f"This photo cannot show {_unseen(result)}.", highlight=False)
+        what = "This photo" if result.labels is None else "These labels"
+        screen.print(f"{what} cannot show {_unseen(result)}.", highlight=False)
     screen.print(
         f"Distance of the landmarks: {result.residual_start:.2f} → {result.residual_final:.2f} % of the "
         f"outer-eye distance ({result.status.replace('_', ' ')} after {result.evaluations} evaluations of "

@@ -46,7 +46,7 @@ def train_detector(
     require_writable(folder)
     require_writable(out.parent)
     recipe = Recipe(steps=steps, batch=batch, rate=rate, dropout=dropout, seed=seed)
-    with Progress(console=progress_screen, disable=quiet) as bar:
+    with Progress(console=progress_screen, disable=quiet or not progress_screen.is_terminal) as bar:
         task = bar.add_task("pictures", total=None)
         source, held_out = prepare(
             data, folder / "pictures", persons, seed, max(1, workers),

@@ -158,8 +158,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise ChainRigError(f"There is no file {path}: make one with chainrig detector bias.") from None
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise _unfit(path, f"it cannot be read ({error})") from None
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error):
+        raise _unfit(path, "it cannot be read") from None
 
 
 def _unfit(path: str | Path, reason: str) -> ChainRigError:

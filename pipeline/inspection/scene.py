@@ -29,6 +29,7 @@ from pipeline.render.material import Material
 from pipeline.rigs.fittable import fittable_rig
 from pipeline.rigs.look import texture_of
 from pipeline.solve.priors import Prior
+from pipeline.subject import read_subject
 from pipeline.target.photo import Photo, read_photo
 from pipeline.target.reading import read_through, trusting
 from pipeline.target.schemes import scheme
@@ -150,6 +151,11 @@ def read_scene(
     stand_in = build_stand_in(rig, camera).double()
     objective, spread = _objective(chain, stand_in, target, detector, rig, read.photo, config)
     photo = _photo(read.photo) if read.photo else None
+    held = dict(config.controls)
+    if read.photo and read.photo.subject:
+        person = read_subject(read.photo.subject, rig)
+        objective.persons_offset = objective.comparison.embedded(person.shift(stand_in, x))
+        held = person.identity | held
     return Scene(
         title=read.photo.path.name if read.photo else file.name if file else "the default rig",
         rig=rig,
@@ -160,7 +166,7 @@ def read_scene(
         objective=objective,
         spread=spread,
         target=target,
-        prior=belief(build_prior(rig, config.priors, config.controls), rig, config.priors),
+        prior=belief(build_prior(rig, config.priors, held), rig, config.priors),
         crop=None if photo is None else region.crop(photo.srgb),
         has_target=read.photo is not None,
         at_fit=read.photo is not None and not at_rest and not changes,

@@ -67,6 +67,7 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
                 "render": _numbers(result.render),
             },
             **_labels(result.labels),
+            **({"subject": result.subject} if result.subject else {}),
             "landmarks68": {"projected": _numbers(result.projected68)},
             "residual": {
                 "start_percent_iod": result.residual_start,
@@ -90,6 +91,7 @@ def _labels(labels: LabelledPoints | None) -> dict[str, Any]:
             "scheme": labels.scheme,
             "index": list(labels.index),
             "weight": list(labels.weight),
+            **({"like": [match._asdict() for match in labels.like]} if labels.like else {}),
             "target": _numbers(labels.target),
             "render": _numbers(labels.render),
             "report": labels.report,

@@ -15,6 +15,8 @@ from pipeline.outputs.overlay import overlay
 from pipeline.result import FitFailure, FitResult
 from pipeline.solve.trace_files import traced
 
+TRACES = ("trace.csv", "trace.json", "trace.svg")
+
 
 def require_writable(folder: Path) -> None:
     """Says now what would go wrong when results are written; leaves no trace.
@@ -42,6 +44,10 @@ def write_fit(
     image = BytesIO()
     overlay(result).save(image, "PNG")
     steps = traced(result.trace) if trace and result.trace is not None else {}
+    if not steps:
+        with _told(folder):
+            for name in TRACES:  # of an earlier fit
+                (folder / name).unlink(missing_ok=True)
     return write_files(
         folder,
         {
@@ -61,7 +67,7 @@ def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Pa
         ChainRigError: the folder cannot be written to.
     """
     with _told(folder):
-        for name in ("overlay.png", "controls.csv", "config.yaml"):
+        for name in ("overlay.png", "controls.csv", "config.yaml", *TRACES):
             (folder / name).unlink(missing_ok=True)
     return write_files(folder, {"fit.json": fit_json(failure, face_index).encode()})
 

@@ -71,6 +71,21 @@ def _networks() -> tuple[BlazeFace, FaceMesh]:
 
 
 @torch.no_grad()
+def find_doubtful_face(photo: Tensor) -> tuple[Face, float] | None:
+    """What BlazeFace takes for a face and FaceMesh does not, upright and largest first, with its presence.
+
+    Args:
+        photo: (H, W, 3) sRGB, uint8 or float in [0, 1].
+    """
+    small, shrunk = _smaller(photo)
+    seen = [face for zoom in ZOOMS[:2] for face in _look(small, zoom)]
+    if not seen:
+        return None
+    best = max(seen, key=lambda face: face.score)
+    return _scaled(best, shrunk), _presence(small, best)
+
+
+@torch.no_grad()
 def find_faces(photo: Tensor) -> list[Face]:
     """The faces of a photo, left to right; an empty list if there is none.
 

@@ -46,8 +46,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["about"])
+            if not isinstance(about, dict):
+                raise ValueError("its description is no object")
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except KeyError:
+        raise ChainRigError(
+            f"{path} is damaged, or not written by chainrig train-detector (it has no description): "
+            "train anew or copy it again."
+        ) from None
+    except (OSError, SafetensorError, ValueError) as error:
         raise ChainRigError(
             f"{path} is damaged, or not written by chainrig train-detector ({error}): "
             "train anew or copy it again."

@@ -42,11 +42,16 @@ class HeatmapDetector(LandmarkDetector):
             ChainRigError: the file is missing or damaged, or its weights are of another architecture.
         """
         tensors, about = checkpoint.read(path)
-        if about.get("kind") != KIND:
+        kind, widths = about.get("kind", "unknown"), about.get("widths")
+        if kind != KIND:
             raise ChainRigError(
-                f"{path} holds weights of another architecture: {about.get('kind', 'unknown')}."
+                f"{path} holds weights of another architecture: {kind}. Give a file that chainrig "
+                "train-detector wrote."
             )
-        network = HeatmapNetwork(tuple(about["widths"]))
+        whole = isinstance(widths, list) and all(isinstance(width, int) and width > 1 for width in widths)
+        if not whole or len(widths) < 2 or not all(bool(one.isfinite().all()) for one in tensors.values()):
+            raise ChainRigError(f"{path} is damaged: train anew or copy it again.")
+        network = HeatmapNetwork(tuple(widths))
         try:
             network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         except RuntimeError:

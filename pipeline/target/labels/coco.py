@@ -34,14 +34,19 @@ def read(path: Path, document: Any) -> list[Marks]:
     whole = document if isinstance(document, dict) else {}
     annotations = whole.get("annotations", document)
     annotations = annotations if isinstance(annotations, list) else [annotations]
-    images = {one.get("id"): one for one in whole.get("images") or [] if isinstance(one, dict)}
+    listed = whole.get("images")
+    images = {
+        str(one.get("id")): one
+        for one in (listed if isinstance(listed, list) else [])
+        if isinstance(one, dict)
+    }
     faces = []
     for annotation in annotations:
         if not isinstance(annotation, dict):
             raise ChainRigError(f"{path} has an annotation that is no object: export it again.")
         marks = _marks(path, annotation)
         if any(mark.weight > 0 for mark in marks):
-            image = images.get(annotation.get("image_id"), {})
+            image = images.get(str(annotation.get("image_id")), {})
             shape = [image["width"], image["height"]] if {"width", "height"} <= image.keys() else None
             faces.append(
                 Marks(
@@ -71,7 +76,7 @@ def _marks(path: Path, annotation: dict[str, Any]) -> list[Mark]:
 
 def _mark(path: Path, i: int, values: list[Any]) -> Mark:
     x, y, visibility = values
-    if visibility not in WEIGHT_OF_VISIBILITY:
+    if not isinstance(visibility, int | float) or visibility not in WEIGHT_OF_VISIBILITY:
         raise ChainRigError(
             f"The visibility of point {i} in {path} is {str(visibility)[:40]}: give 0, 1 or 2."
         )

@@ -17,6 +17,7 @@ Origin = Literal["corner", "centre", "one"]
 SHIFT: dict[str, float] = {"corner": 0.0, "centre": 0.5, "one": -0.5}
 BEYOND = 0.5  # of the photo's longer side: how far outside of it a cut-off chin may be labelled
 WITHOUT_IRISES = 468
+HEAVIEST = 1e6  # weight of a label
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ def of_marks(path: Path, face: Marks, scheme: str | None, origin: str | None) ->
         placed = _by_name(path, face.marks, chosen)
     for i, mark in placed:
         name = f"point {i} ({chosen.names[i]})"
-        if not (math.isfinite(mark.weight) and mark.weight >= 0):
-            raise ChainRigError(f"The weight of {name} in {path} is {mark.weight}: give 0 or more.")
+        if not 0 <= mark.weight <= HEAVIEST:  # also false for NaN
+            raise ChainRigError(f"The weight of {name} in {path} is {mark.weight:g}: give 0 to {HEAVIEST:g}.")
         if mark.weight == 0:
             continue
         if not (abs(mark.x) < 1e6 and abs(mark.y) < 1e6):  # also false for NaN
