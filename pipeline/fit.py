@@ -26,6 +26,7 @@ from pipeline.portrait import Look, Studio
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.result import FitResult, LabelledPoints
 from pipeline.rigs.fittable import fittable_rig
+from pipeline.rigs.gaze import gaze_turns
 from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
@@ -409,11 +410,9 @@ class FaceFitter:
         )
 
     def _gaze(self, x: Tensor, joint: str) -> tuple[float, float]:
-        """(yaw, pitch) of an eye in the head, radians; 0 where the rig turns its eyes by other means."""
-        if joint not in self.rig.joint_names:
-            return 0.0, 0.0
+        """(yaw, pitch) of an eye in the head, radians; 0 for a rig without eyes."""
         expression = x[self.rig.controls.groups["expression"]]
-        drivers = self.rig.drivers[:, self.rig.joint_names.index(joint)].double()  # [E, 3]
+        drivers = gaze_turns(self.rig, joint).double()  # [E, 3]
         turn = (expression @ drivers).tolist()
         yaw, pitch, _ = yaw_pitch_roll((turn[0], turn[1], turn[2]))
         return yaw, pitch
