@@ -12,7 +12,7 @@ from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
 from pipeline.deform.rig import Rig
 from pipeline.layer import Pipeline
 
-LIPS_IN_EACH_OTHER = {"jawOpen": 0.25, "mouthClose": 0.4}
+LIPS_IN_EACH_OTHER = {"jawOpen": 0.5, "mouthClose": 0.7}
 
 
 @pytest.fixture(scope="module")
