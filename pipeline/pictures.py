@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from pipeline.render.lighting import Light
 from pipeline.render.material import Material
 from pipeline.render.passes import cut_out, passes
 from pipeline.render.renderer import Renderer
+from pipeline.rigs.look import texture_of
 
 DISTANCE_M = 1.0  # from the camera to the head, where no control says otherwise
 MARGIN = 0.1  # beside the head, as a share of the picture's side
@@ -40,7 +42,8 @@ class Studio:
         whole_photo: the view of the fit's photo instead of a square around the head.
         transparent: without a background.
         light: that of `Light.default` if omitted.
-        colours: of regions of the texture, see `HeadTexture`.
+        colours: of regions of the texture, see `HeadTexture`; of painted rigs only.
+        rig: a rig file; None for the shipped head.
         device: of the tensors.
         render: further arguments of `build_renderer`.
 
@@ -59,17 +62,20 @@ class Studio:
         transparent: bool = False,
         light: Light | None = None,
         colours: Mapping[str, Sequence[float]] | None = None,
+        rig: str | Path | None = None,
         device: str = "cpu",
         **render: Any,
     ) -> None:
         if whole_photo and lens is None:
             raise ChainRigError("Only a fit.json tells what the photo showed: give one, or frame the head.")
-        self.rig = Rig.load()
+        self.rig = Rig.load(rig)
         self.controls = self.rig.controls
         self.x = self.controls.pack({"headTranslationZ": -DISTANCE_M} | values).to(device)
         self.deform = Deformer(self.rig).to(device)
-        texture = HeadTexture.load()
-        self.material = Material(HeadTexture(texture.weights, texture.detail, colours)())
+        texture = texture_of(self.rig)
+        if colours:
+            texture = HeadTexture(texture.weights, texture.detail, colours)
+        self.material = Material(texture())
         self.lens, self.whole_photo, self.transparent = lens, whole_photo, transparent
         self.size, self.cell, self.device = size, cell, device
         self.light, self.render = light, render
@@ -77,6 +83,8 @@ class Studio:
             [_below(self.rig, joint, "head") for joint in range(len(self.rig.joint_names))]
         )
         self.head = (self.rig.skin_weights[:, of_head].sum(-1) > 0.5).to(device)
+        if not self.head.any():  # a rig whose joints have other names, or none
+            self.head[:] = True
 
     def beyond_range(self) -> list[str]:
         """A sentence for each control that is outside of its range."""

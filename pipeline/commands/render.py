@@ -55,6 +55,9 @@ def render(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=8, help="Samples a pixel, on each axis.")] = 2,
+    rig: Annotated[
+        Path | None, typer.Option(help="A rig file that chainrig rig made.", show_default="the shipped head")
+    ] = None,
     renderer: Annotated[str, typer.Option(help="scanline or raytrace.")] = "scanline",
     rasterizer: Annotated[str, typer.Option(help="auto, cpu, triton, pytorch3d or nvdiffrast.")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -85,6 +88,7 @@ def render(
         whole_photo=frame == "photo",
         transparent=transparent,
         light=read.light,
+        rig=rig or (read.photo.rig if read.photo else None),
         colours=read.colours | ({"skin": skin_colour(skin)} if skin else {}),
         device="cuda" if rasterizer != "cpu" and torch.cuda.is_available() else "cpu",
         samples=samples,
