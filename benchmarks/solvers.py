@@ -4,11 +4,11 @@
     python benchmarks/solvers.py … --write                             # into results/ and docs/solvers.md
 
 All solvers start where the warm start ends and lower the same objective: the chain's landmark term, and the
-prior of a face whose identity is as free as in a fit's last stage. A photo's level is 1.02 times the least
-residual (% of the outer-eye distance) at which any of them ends; counted is what each spent until it was
-there. An evaluation is one pass through detect ∘ render ∘ deform, a gradient one back. Time is processor time
-of one thread. The last row is a fit as it comes: its stages have other priors, so it has no part in the
-level.
+prior of a face whose identity is as free as in a fit's last stage. A photo's level is 1.02 times the least f,
+or the least residual (% of the outer-eye distance), at which any of them ends; counted is what each spent
+until it was there. An evaluation is one pass through detect ∘ render ∘ deform, a gradient one back. Time is
+processor time of one thread. The last row is a fit as it comes: its stages have other priors, so it has no
+part in the level.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from pipeline.solve.nesterov import Nesterov
 from pipeline.solve.priors import Prior
 from pipeline.solve.problem import WithStandIn
 from pipeline.solve.rmsprop import RMSprop
-from pipeline.solve.solver import Solver
+from pipeline.solve.solver import Solution, Solver
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
 
@@ -113,7 +113,12 @@ def measure(path: Path, steps: int) -> dict[str, list[dict[str, float]]]:
     found = {}
     for name, go in runs.items():
         watched = Watched(objective, before)
-        go(watched)
+        solution = go(watched)
+        if isinstance(solution, Solution):
+            for row, value in zip(
+                watched.rows, solution.trace.column("objective").cummin(0).values, strict=True
+            ):
+                row["objective"] = float(value)
         found[name] = watched.rows
         print(f"{path.name:20} {name:28} {watched.rows[-1]['residual']:.3f} %", flush=True)
     return found
@@ -126,32 +131,34 @@ def run(
     return lambda watched: solver.minimize(problem, prior, start, on_step=watched)
 
 
-def spent(rows: list[dict[str, float]], level: float) -> dict[str, float] | None:
+def spent(rows: list[dict[str, float]], what: str, level: float) -> dict[str, float] | None:
     """What it took to get there, or None."""
-    return next((row for row in rows if row["residual"] <= level), None)
+    return next((row for row in rows if row.get(what, math.inf) <= level), None)
 
 
 def table(photos: dict[str, dict[str, list[dict[str, float]]]]) -> str:
-    """Markdown: medians over photos."""
-    lines = [
-        "| solver | reached | evaluations | gradients | seconds | final residual, % IOD |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    levels = {
-        name: NEAR * min(rows[-1]["residual"] for solver, rows in of.items() if solver != STAGED)
-        for name, of in photos.items()
-    }
+    """Markdown: medians over photos, by f and by the residual."""
+    head = ["solver", *["f reached", "evaluations", "gradients", "seconds"], "f at the end"]
+    head += ["residual reached", "evaluations", "residual at the end, % IOD"]
+    lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for solver in next(iter(photos.values())):
-        there = [spent(of[solver], levels[name]) for name, of in photos.items()]
-        reached = [row for row in there if row is not None]
-        cells = [f"{len(reached)} of {len(there)}"]
-        for key in ("evaluations", "gradients", "seconds"):
-            values = [math.inf if row is None else row[key] for row in there]
-            middle = statistics.median_high(values)
-            cells.append(
-                "–" if math.isinf(middle) else f"{middle:.1f}" if key == "seconds" else f"{middle:.0f}"
-            )
-        cells.append(f"{statistics.mean(of[solver][-1]['residual'] for of in photos.values()):.3f}")
+        cells = []
+        for what, keys in (
+            ("objective", ("evaluations", "gradients", "seconds")),
+            ("residual", ("evaluations",)),
+        ):
+            there = [
+                spent(of[solver], what, NEAR * min(of[one][-1][what] for one in of if one != STAGED))
+                for of in photos.values()
+            ]
+            cells.append(f"{sum(row is not None for row in there)} of {len(there)}")
+            for key in keys:
+                middle = statistics.median_high(math.inf if row is None else row[key] for row in there)
+                form = ".1f" if key == "seconds" else ".0f"
+                cells.append("–" if math.isinf(middle) else f"{middle:{form}}")
+            ends = [of[solver][-1].get(what, math.nan) for of in photos.values()]
+            form = ".2f" if what == "objective" else ".3f"
+            cells.append("–" if math.isnan(ends[0]) else f"{statistics.mean(ends):{form}}")
         lines.append(f"| {solver} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
