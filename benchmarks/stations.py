@@ -53,7 +53,7 @@ STAGES = {  # methods of FaceFitter
     "target": "settle the detector's region",
     "warm_start": "warm start on the embedding",
     "dress": "light and colours, each of two times",
-    "solve": "chain stages, the second look at light and colours among them",
+    "solve": "chain stages",  # with the second look at light and colours
 }
 Milliseconds = dict[str, float]
 
