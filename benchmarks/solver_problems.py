@@ -19,7 +19,7 @@ from stations import write_between_markers
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
-from solve_problems import PROBLEMS, SOLVERS  # noqa: E402
+from solve_problems import PROBLEMS, SOLVERS  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 RESULTS = ROOT / "benchmarks" / "results" / "solver_problems.json"
 PAGE = ROOT / "docs" / "solvers.md"

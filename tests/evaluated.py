@@ -66,7 +66,7 @@ def stub_fitter(monkeypatch: pytest.MonkeyPatch, fit: Fit) -> None:
 def labelled(labels: Labels) -> LabelledPoints:
     """What a fit to these labels says of them."""
     index = tuple(range(len(labels.scheme)))
-    return LabelledPoints("x.json", labels.scheme.name, index, (1.0,), labels.points, labels.points, "")
+    return LabelledPoints("x.json", labels.scheme.name, index, (1.0,), (), labels.points, labels.points, "")
 
 
 def image(path: Path, colour: str = "white") -> Path:

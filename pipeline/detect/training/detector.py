@@ -48,8 +48,9 @@ class HeatmapDetector(LandmarkDetector):
                 f"{path} holds weights of another architecture: {kind}. Give a file that chainrig "
                 "train-detector wrote."
             )
-        whole = isinstance(widths, list) and all(isinstance(width, int) and width > 1 for width in widths)
-        if not whole or len(widths) < 2 or not all(bool(one.isfinite().all()) for one in tensors.values()):
+        widths = [width for width in widths if isinstance(width, int)] if isinstance(widths, list) else []
+        finite = all(bool(one.isfinite().all()) for one in tensors.values())
+        if len(widths) < 2 or min(widths) < 2 or not finite:
             raise ChainRigError(f"{path} is damaged: train anew or copy it again.")
         network = HeatmapNetwork(tuple(widths))
         try:
