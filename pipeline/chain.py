@@ -7,7 +7,7 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import LandmarkEmbedding
 from pipeline.detect.landmark_detector import LandmarkDetector
-from pipeline.layer import Pipeline
+from pipeline.layer import Layer, Pipeline
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
@@ -22,10 +22,26 @@ def build_chain(
     detector: LandmarkDetector,
     material: Material,
     light: Light | None = None,
+    deform: Layer | None = None,
     **render: Any,
 ) -> Pipeline:
-    """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, L, 2 or 3)` landmarks in pixels of the view."""
-    return Pipeline([Deformer(rig), build_renderer(rig, camera, material, light, **render), detector])
+    """detect ∘ render ∘ deform: `(*B, K)` controls → `(*B, L, 2 or 3)` landmarks in pixels of the view.
+
+    Args:
+        deform: layer 1 for the rig; blendshapes and skinning if omitted.
+    """
+    return Pipeline(
+        [deform or Deformer(rig), build_renderer(rig, camera, material, light, **render), detector]
+    )
+
+
+def build_deformer(rig: Rig, kind: Literal["blendshape", "quasistatic"] = "blendshape") -> Layer:
+    """Layer 1 for a rig: blendshapes and skinning, or the flesh that these pull at."""
+    if kind == "quasistatic":
+        from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
+
+        return QuasistaticDeformer(rig)
+    return Deformer(rig)
 
 
 def build_renderer(

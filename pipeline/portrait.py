@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
-from pipeline.chain import build_chain, build_renderer
+from pipeline.chain import build_chain, build_deformer, build_renderer
 from pipeline.config import Config
-from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.layer import Pipeline
@@ -53,6 +52,7 @@ class Studio:
         if settings.rasterizer != "auto":
             find(settings.rasterizer, "cpu")  # complains before a minute is spent
         self.rig = rig
+        self.deform = build_deformer(rig, config.fit.deformer)
         self.texture = texture_of(rig)
         self.default = Look(Material(self.texture()), Light.default())
         self.samples = settings.samples
@@ -80,7 +80,14 @@ class Studio:
         """detect ∘ render ∘ deform."""
         look = look or self.default
         return build_chain(
-            self.rig, camera, detector, look.material, look.light, samples=self.samples, **self.settings
+            self.rig,
+            camera,
+            detector,
+            look.material,
+            look.light,
+            self.deform,
+            samples=self.samples,
+            **self.settings,
         )
 
     def find_look(self, photo: Photo, target: Target, camera: Camera, x: Tensor) -> Look:
@@ -91,14 +98,14 @@ class Studio:
         """
         crop, mask = face_in_view(photo, target)
         renderer = self.renderer(camera, self.default, renderer="scanline", rasterizer="auto")
-        found = estimate(renderer, self.texture, Deformer(self.rig)(x.float()), crop, mask)
+        found = estimate(renderer, self.texture, self.deform(x.float()), crop, mask)
         return Look(found.material(self.texture), found.light, found)
 
     @torch.no_grad()
     def told(self, photo: Photo, target: Target, camera: Camera, x: Tensor, look: Look) -> FoundAppearance:
         """What a fit reports of light and colours."""
         assert look.found is not None
-        vertices = Deformer(self.rig)(x.float())
+        vertices = self.deform(x.float())
         crop, mask = face_in_view(photo, target)
         errors = [
             photometric_error(self.renderer(camera, one)(vertices), crop, mask)
@@ -127,7 +134,7 @@ class Studio:
         closer = Camera(camera.focal_px, camera.principal_point_px, view, size)
         renderer = self.renderer(closer, look, samples=2)
         renderer.background = srgb.decode(torch.tensor(BACKGROUND) / 255)
-        vertices = Deformer(self.rig)(x.float())
+        vertices = self.deform(x.float())
         rgba = cut_out(renderer, vertices, renderer(vertices)).clamp(0, 1)
         photo_from_picture = torch.tensor([[1 / zoom, 0, left], [0, 1 / zoom, top]])
         return Picture((rgba * 255).round().to(torch.uint8), photo_from_picture)

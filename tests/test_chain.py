@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.chain import build_chain, build_stand_in
+from pipeline.chain import build_chain, build_deformer, build_stand_in
+from pipeline.deform.deform import Deformer
+from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import SCORED
 from pipeline.detect.facemesh import FaceMesh
@@ -164,3 +166,16 @@ def test_the_stand_in_may_be_more_precise_than_the_chain(rig: Rig) -> None:
     own = camera()
     build_stand_in(rig, own).double()
     assert own.focal_px.dtype == torch.float32
+
+
+def test_flesh_takes_the_deformer_s_place(rig: Rig) -> None:
+    flesh = build_deformer(rig, "quasistatic")
+    assert isinstance(flesh, QuasistaticDeformer) and type(build_deformer(rig)) is Deformer
+    chain = build_chain(rig, camera(), FaceMesh.load(), Material(HeadTexture.load()()), deform=flesh)
+    x = rig.controls.pack(FRONTAL).requires_grad_()
+    landmarks = chain(x)
+    with torch.no_grad():  # without expression the flesh rests
+        plain = build_chain(rig, camera(), FaceMesh.load(), Material(HeadTexture.load()()))(x)
+    torch.testing.assert_close(landmarks, plain, atol=0.05, rtol=0)
+    landmarks[:, 0].sum().backward()
+    assert x.grad is not None and x.grad[rig.controls.index("headTranslationX")] > 100

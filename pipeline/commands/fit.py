@@ -55,6 +55,10 @@ def fit(
             help="facemesh, fan, fan-3d, or a file that train-detector wrote.", show_default="facemesh"
         ),
     ] = None,
+    deformer: Annotated[
+        str | None,
+        typer.Option(help="blendshape, or quasistatic: flesh, slow.", show_default="blendshape"),
+    ] = None,
     rig: Annotated[
         Path | None, typer.Option(help="A rig file that chainrig rig made.", show_default="the shipped head")
     ] = None,
@@ -113,6 +117,7 @@ def fit(
         "fit.derivatives": derivatives,
         "landmarks.detector": detector,
         "landmarks.force": force or None,
+        "fit.deformer": deformer,
         "fit.rig": rig,
         "fit.subject": subject,
         "appearance.fit": appearance,

@@ -1,6 +1,7 @@
 """Which points a fit compares: where a detector and the rig have them, and how much each counts."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,11 +33,19 @@ class Comparison:
 
     def detected(self, landmarks: Tensor) -> Tensor:
         """The points `(*B, M, 2)` among a detector's landmarks `(*B, L, 2 or 3)`; 0 for those on the rig."""
-        return self.from_detector.to(landmarks) @ landmarks[..., :2]
+        return _averaged(self.from_detector, self._of_detector, landmarks[..., :2])
 
     def embedded(self, landmarks: Tensor) -> Tensor:
         """The points `(*B, M, 2)` among the rig's landmarks `(*B, R, 2 or 3)`."""
-        return self.from_rig.to(landmarks) @ landmarks[..., :2]
+        return _averaged(self.from_rig, self._of_rig, landmarks[..., :2])
+
+    @cached_property
+    def _of_detector(self) -> Tensor | None:
+        return _picked(self.from_detector)
+
+    @cached_property
+    def _of_rig(self) -> Tensor | None:
+        return _picked(self.from_rig)
 
     def whitened(self, spread: Tensor) -> "Comparison":
         """The same points, each counted by how well it is known: its share over its variance.
@@ -78,6 +87,18 @@ def own_points(detector: str, rig: str = MEDIAPIPE478.name) -> Comparison:
         on_rig=torch.zeros(len(pairs), dtype=torch.bool),
         share=torch.full((len(pairs),), 1 / len(pairs), dtype=torch.float64),
     )
+
+
+def _picked(rows: Tensor) -> Tensor | None:
+    """`(M,)` int64 which one point each row takes; None where some take the mean of several, or none."""
+    return rows.argmax(-1) if bool(((rows == 1).sum(-1) == 1).all()) else None
+
+
+def _averaged(rows: Tensor, picked: Tensor | None, points: Tensor) -> Tensor:
+    """rows · points; where every row takes one point, that is an index, and much cheaper under derivatives."""
+    if picked is None:
+        return rows.to(points) @ points
+    return points[..., picked.to(points.device), :]
 
 
 def means(rows: list[Match | None] | list[Match], of: Scheme) -> Tensor:
