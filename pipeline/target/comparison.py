@@ -95,7 +95,7 @@ def _picked(rows: Tensor) -> Tensor | None:
 
 
 def _averaged(rows: Tensor, picked: Tensor | None, points: Tensor) -> Tensor:
-    """rows · points; where every row takes one point, that is an index, and much cheaper under derivatives."""
+    """rows · points; where every row takes one point, by index: that is cheaper under derivatives."""
     if picked is None:
         return rows.to(points) @ points
     return points[..., picked.to(points.device), :]
