@@ -16,12 +16,12 @@ from pipeline.detect.detectors import load_detector
 from pipeline.detect.facemesh import FaceMesh
 from pipeline.detect.region import LEFT_EYE, RIGHT_EYE
 from pipeline.detection_terms import detection_terms
-from pipeline.detector_bias.known import known_errors, spread_of
+from pipeline.detector_bias.known import bias_in_view, known_errors, spread_of
 from pipeline.errors import ChainRigError
 from pipeline.face_prior import build_prior, relax_identity
 from pipeline.focal import estimate_focal
 from pipeline.head_angles import yaw_pitch_roll
-from pipeline.objective import LandmarkObjective
+from pipeline.objective import LandmarkObjective, robust_loss
 from pipeline.portrait import Look, Studio
 from pipeline.render.camera import Camera, focal_for_distance
 from pipeline.result import FitResult, LabelledPoints
@@ -30,10 +30,8 @@ from pipeline.rigs.gaze import gaze_turns
 from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
-from pipeline.solve.robust import GemanMcClure, Huber, Loss, Squares
 from pipeline.solve.solver import Solution
 from pipeline.subject import Subject, read_subject
-from pipeline.target.comparison import Comparison
 from pipeline.target.faces import Face, find_faces
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
@@ -211,9 +209,9 @@ class FaceFitter:
         comparison = target.comparison
         if settings.landmarks.whiten and not by_hand and self.spread is not None:
             comparison = comparison.whitened(self.spread)
-        bias = (
-            self._bias(target, comparison) if settings.landmarks.correct else torch.zeros_like(target.points)
-        )
+        bias = torch.zeros_like(target.points)
+        if settings.landmarks.correct:
+            bias = bias_in_view(self.errors, self.detector, self.rig, target, comparison)
         return LandmarkObjective(
             self.studio.chain(camera, self.detector),
             build_stand_in(self.rig, camera).double(),
@@ -231,22 +229,6 @@ class FaceFitter:
                 settings.priors.residual_percent,
             ),
         )
-
-    def _bias(self, target: Target, comparison: Comparison) -> Tensor:
-        """`(M, 2)` by which the detector's points miss the rig's on renders, in pixels of the view.
-
-        Raises:
-            ChainRigError: nobody has measured it.
-        """
-        if self.errors is None or not self.errors.is_of(self.detector, self.rig):
-            raise ChainRigError(
-                "landmarks.correct needs what this detector errs by on renders of this rig: measure it with "
-                "chainrig detector bias, and give its bias.npz as landmarks.bias_file."
-            )
-        turn = target.mesh.region.rotation - target.region.rotation  # from the face's frame to the view's
-        cos, sin = float(turn.cos()), float(turn.sin())
-        percent = self.errors.bias.nan_to_num() @ torch.tensor([[cos, sin], [-sin, cos]]).double()
-        return comparison.detected(percent) * target.iod_in_view / 100
 
     def first_guess(self, target: Target, camera: Camera) -> Tensor:
         """The rest face `(K,)` float64, facing the camera, its eyes where the photo's are."""
@@ -269,19 +251,10 @@ class FaceFitter:
         solver = LevenbergMarquardt(steps=15, tolerance=1e-4)
         x = guess
         for prior in (rigid, self.prior):
-            x = solver.minimize(objective.without_pixels, prior, x, loss=self.loss(objective)).x
+            x = solver.minimize(
+                objective.without_pixels, prior, x, loss=robust_loss(self.config.fit, objective)
+            ).x
         return x
-
-    def loss(self, objective: LandmarkObjective) -> Loss:
-        """How far-off landmarks count, as `fit.loss` says."""
-        settings = self.config.fit
-        width = settings.loss_percent / objective.sigma_percent / len(objective.comparison) ** 0.5
-        losses: dict[str, Loss] = {
-            "squares": Squares(),
-            "huber": Huber(width),
-            "geman_mcclure": GemanMcClure(width),
-        }
-        return losses[settings.loss]
 
     def solve(
         self,
@@ -315,7 +288,7 @@ class FaceFitter:
                 objective,
                 prior,
                 start if before is None else before.x,
-                loss=self.loss(objective),
+                loss=robust_loss(self.config.fit, objective),
                 measure=objective.percent,
                 on_step=on_step,
             )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipeline.config import Fit
 from pipeline.layer import Pipeline
-from pipeline.solve.adjoint_broyden import Vjp
+from pipeline.solve.problem import Vjp
+from pipeline.solve.robust import GemanMcClure, Huber, Loss, Squares
 from pipeline.target.comparison import Comparison, own_points
 from pipeline.target.schemes import MEDIAPIPE478, scheme
 
@@ -168,3 +170,17 @@ class StandInProblem:
 
     def __init__(self, objective: LandmarkObjective) -> None:
         self.residual, self.jacobian = objective.embedded, objective.stand_in
+
+
+def robust_loss(settings: Fit, objective: LandmarkObjective) -> Loss:
+    """How far-off points count, as `fit.loss` says.
+
+    `fit.loss_percent` is the width for points of the mean weight.
+    """
+    width = settings.loss_percent / objective.sigma_percent / len(objective.comparison) ** 0.5
+    losses: dict[str, Loss] = {
+        "squares": Squares(),
+        "huber": Huber(width),
+        "geman_mcclure": GemanMcClure(width),
+    }
+    return losses[settings.loss]

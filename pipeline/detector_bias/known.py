@@ -1,5 +1,6 @@
 """What a fit knows of its detector's errors on renders."""
 
+import torch
 from torch import Tensor
 
 from pipeline import assets
@@ -7,6 +8,8 @@ from pipeline.deform.rig import Rig
 from pipeline.detect.landmark_detector import LandmarkDetector
 from pipeline.detector_bias.file import BiasFile, read_bias
 from pipeline.errors import ChainRigError
+from pipeline.target.comparison import Comparison
+from pipeline.target.target import Target
 
 SHIPPED = "landmark_bias.npz"  # of FaceMesh on the default rig
 
@@ -36,3 +39,26 @@ def spread_of(errors: BiasFile | None) -> Tensor | None:
     if errors is None:
         return None
     return errors.spread.where(errors.known, errors.spread[errors.known].max())
+
+
+def bias_in_view(
+    errors: BiasFile | None,
+    detector: LandmarkDetector,
+    rig: Rig,
+    target: Target,
+    comparison: Comparison,
+) -> Tensor:
+    """`(M, 2)` by which a detector's points miss the rig's on renders, in pixels of the target's view.
+
+    Raises:
+        ChainRigError: nobody has measured it with these weights on this rig.
+    """
+    if errors is None or not errors.is_of(detector, rig):
+        raise ChainRigError(
+            "landmarks.correct needs what this detector errs by on renders of this rig: measure it with "
+            "chainrig detector bias, and give its bias.npz as landmarks.bias_file."
+        )
+    turn = target.mesh.region.rotation - target.region.rotation  # from the face's frame to the view's
+    cos, sin = float(turn.cos()), float(turn.sin())
+    percent = errors.bias.nan_to_num() @ torch.tensor([[cos, sin], [-sin, cos]]).double()
+    return comparison.detected(percent) * target.iod_in_view / 100
