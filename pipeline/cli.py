@@ -48,6 +48,10 @@ def main() -> None:
         sys.exit(app(standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         _stop("Interrupted.", code=130)
+    except SystemExit as stopped:
+        if stopped.code == 130:  # as typer ends a program that is interrupted
+            _stop("Interrupted.", code=130)
+        raise
     except ChainRigError as error:
         _stop(str(error))
     except Exception as error:

@@ -145,6 +145,14 @@ def test_missing_system_library_is_named(run: Run, monkeypatch: pytest.MonkeyPat
     assert code == 2 and "libgl1" in stderr and stderr.count("\n") == 1
 
 
+def test_an_interruption_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.config.load_config", interrupted)
+    assert run("fit", EXAMPLE) == (130, "", "chainrig: Interrupted.\n")
+
+
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def bug(*_: object) -> None:
         raise KeyError("our own mistake")
