@@ -88,3 +88,10 @@ def test_other_detectors_have_neither() -> None:
     assert detection_terms(Landmarks(), torch.zeros(68, 2), 80.0, 0.2) == ()
     with pytest.raises(ChainRigError, match="need facemesh"):
         detection_terms(Landmarks(depth=0.1), torch.zeros(68, 2), 80.0, 0.2)
+
+
+def test_depth_counts_from_the_face_s_own_middle(stand_in: Pipeline, smile: Tensor) -> None:
+    seen = stand_in(smile)
+    problem = objective(stand_in, seen, depth=0.5)
+    nearer = seen + torch.tensor([0.0, 0.0, 7.0])  # where z is 0 is the network's own affair
+    assert problem.of_embedded(nearer).abs().max() < 1e-9
