@@ -13,10 +13,10 @@ import json
 import math
 import multiprocessing
 import platform
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import cache, partial
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
 import roma
@@ -29,8 +29,12 @@ from pipeline.config import load_config
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.errors import ChainRigError
+from pipeline.evaluation.row import Row, row_of
+from pipeline.evaluation.statistics import of_fits, of_truth
+from pipeline.evaluation.truth import Truth
 from pipeline.face_prior import identity_stiffness
 from pipeline.fit import FaceFitter
+from pipeline.head_angles import yaw_pitch_roll
 from pipeline.render.camera import Camera
 from pipeline.render.head_texture import REGIONS, HeadTexture
 from pipeline.render.lighting import Light
@@ -107,70 +111,71 @@ def photograph(
     return Photo(((picture + grain).clamp(0, 1) * 255).round().to(torch.uint8), Path("render"), "")
 
 
-def one(seed: int, settings: list[str], identity: str, noise: float) -> dict[str, Any]:
-    """One row."""
-    torch.set_num_threads(1)
+def truth_of(x: Tensor) -> Truth:
+    """Of X1 `(K,)`, all that an evaluation judges."""
     rig, _ = _shared()
-    space = rig.controls
+    space, values = rig.controls, rig.controls.unpack(x)
+    turn = x[space.groups["pose"]][:3].tolist()
+    return Truth(
+        {name: values[name] for name in rig.expression_names},
+        {name: values[name] for name in rig.identity_names},
+        (turn[0], turn[1], turn[2]),
+    )
+
+
+def one(seed: int, settings: list[str], identity: str, noise: float) -> tuple[Row, float]:
+    """What became of a render, and its true yaw in degrees."""
+    torch.set_num_threads(1)
     x, light, material, focal = draw(seed)
-    photo = photograph(x, light, material, focal, noise, seed)
+    photo, truth = photograph(x, light, material, focal, noise, seed), truth_of(x)
+    assert truth.identity is not None and truth.rotation_vector is not None
+    yaw = math.degrees(yaw_pitch_roll(truth.rotation_vector)[0])
     config = load_config(None, [*settings, f"camera.focal_px={focal}"])
     if identity == "known":
-        held = {name: float(x[space.index(name)]) for name in rig.identity_names}
-        config = config.model_copy(update={"controls": config.controls | held})
+        config = config.model_copy(update={"controls": config.controls | truth.identity})
     faces = find_faces(photo.pixels)
     if not faces:
-        return {"render": seed, "failed": "no face found"}
+        return Row(str(seed), "failed", "no face found"), yaw
     try:
         found = FaceFitter(config).fit(photo, max(faces, key=lambda face: face.area))
     except ChainRigError as error:
-        return {"render": seed, "failed": str(error)}
-    truth = {name: float(x[space.index(name)]) for name in found.controls}
-    true_turn = roma.rotvec_to_rotmat(x[space.groups["pose"]][:3])
-    turn = roma.rotvec_to_rotmat(torch.tensor(found.rotation_vector, dtype=torch.float64))
-    apart = math.degrees(float(roma.rotmat_geodesic_distance(true_turn, turn)))
+        return Row(str(seed), "failed", str(error)), yaw
+    return row_of(str(seed), found, truth=truth), yaw
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """What the rows come to: absolute errors of observable expressions, by render and by control."""
+    fits, truth = of_fits(rows), of_truth(rows)
     return {
-        "render": seed,
-        "residual_percent": found.residual_final,
-        "evaluations": found.evaluations,
-        "rotation_deg": apart,
-        "yaw_deg": math.degrees(float(torch.atan2(true_turn[0, 2], true_turn[2, 2]))),
-        "truth": truth,
-        "found": found.controls,
-        "unobservable": [name for name in found.unobservable if name in truth],
-        "seconds": found.seconds,
+        "renders": len(rows),
+        "failed": sum(row.found is None for row in rows),
+        "mean_absolute_error": truth["observable_error"],
+        "of_active": truth["active_error"],
+        "of_quiet": truth["quiet_error"],
+        "all_at_zero": truth["at_rest"],
+        "rotation_deg_mean": truth["rotation_deg_mean"],
+        "rotation_deg_median": truth["rotation_deg_median"],
+        "rotation_deg_most": truth["rotation_deg_worst"],
+        "residual_percent_mean": fits["residual_percent_mean"],
+        "evaluations_mean": fits["evaluations_mean"],
+        "worst_controls": truth["worst_controls"],
     }
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the rows come to: absolute errors of observable expressions, by render and by control."""
-    good = [row for row in rows if "failed" not in row]
-    errors: dict[str, list[float]] = {}
-    active, quiet = [], []
-    for row in good:
-        for name, truth in row["truth"].items():
-            if name in row["unobservable"]:
-                continue
-            error = abs(row["found"][name] - truth)
-            errors.setdefault(name, []).append(error)
-            (active if truth > 0 else quiet).append(error)
-    by_control = {name: mean(values) for name, values in errors.items()}
-    worst = sorted(by_control, key=lambda name: -by_control[name])[:12]
+def record(row: Row, yaw: float) -> dict[str, Any]:
+    """A row of the JSON file."""
+    if row.found is None or row.truth is None:
+        return {"render": int(row.path), "failed": row.reason}
     return {
-        "renders": len(rows),
-        "failed": len(rows) - len(good),
-        "mean_absolute_error": mean(error for values in errors.values() for error in values),
-        "of_active": mean(active),
-        "of_quiet": mean(quiet),
-        "all_at_zero": mean(
-            truth for row in good for name, truth in row["truth"].items() if name not in row["unobservable"]
-        ),
-        "rotation_deg_mean": mean(row["rotation_deg"] for row in good),
-        "rotation_deg_median": median(row["rotation_deg"] for row in good),
-        "rotation_deg_most": max(row["rotation_deg"] for row in good),
-        "residual_percent_mean": mean(row["residual_percent"] for row in good),
-        "evaluations_mean": mean(row["evaluations"] for row in good),
-        "worst_controls": {name: by_control[name] for name in worst},
+        "render": int(row.path),
+        "residual_percent": row.found.residual_final_percent,
+        "evaluations": row.found.evaluations,
+        "rotation_deg": row.truth.rotation_deg,
+        "yaw_deg": yaw,
+        "truth": row.truth.truth,
+        "found": row.found.controls,
+        "unobservable": [name for name in row.found.unobservable if name in row.found.controls],
+        "seconds": row.found.seconds,
     }
 
 
@@ -186,11 +191,12 @@ def main() -> None:
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.renders)
     work = partial(one, settings=arguments.set, identity=arguments.identity, noise=arguments.noise)
-    rows = []
+    rows, records = [], []
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        for row in pool.imap(work, seeds):
+        for row, yaw in pool.imap(work, seeds):
             rows.append(row)
-            print(row["render"], row.get("failed") or f"{row['residual_percent']:.2f} %", flush=True)
+            records.append(record(row, yaw))
+            print(row.path, row.reason or f"{records[-1]['residual_percent']:.2f} %", flush=True)
     found = summary(rows)
     print(json.dumps(found, indent=1))
     if arguments.json:
@@ -200,7 +206,7 @@ def main() -> None:
             "python": platform.python_version(),
             "torch": torch.__version__,
         }
-        arguments.json.write_text(json.dumps(about | {"summary": found, "rows": rows}) + "\n")
+        arguments.json.write_text(json.dumps(about | {"summary": found, "rows": records}) + "\n")
 
 
 if __name__ == "__main__":
