@@ -1,9 +1,32 @@
-"""What several commands take: choices, and controls as `--set jawOpen=0.5`."""
+"""What several commands take: options that are the same in all, choices, controls as `--set jawOpen=0.5`."""
 
 import json
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from pipeline.errors import ChainRigError
+
+ConfigFile = Annotated[
+    str | None,
+    typer.Option("--config", help="A YAML file, or 'quality' or 'speed'.", show_default=False),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
+]
+SubjectFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--subject", help="The person, from chainrig calibrate: expression only.", show_default=False
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes, each with its own fit.", show_default="one a core"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
 def require_choice(option: str, choice: str, *choices: str) -> None:

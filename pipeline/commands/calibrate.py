@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.arguments import ConfigFile, Quiet, Settings
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -16,14 +17,9 @@ def calibrate(
         list[Path], typer.Argument(help="Photos of one person with a neutral face.", show_default=False)
     ],
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("subject.json"),
-    config: Annotated[
-        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    quiet: Quiet = False,
 ) -> None:
     """Fix a person's head from one or more neutral PHOTOS, for chainrig fit --subject."""
     from pipeline.config import load_config

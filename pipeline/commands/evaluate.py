@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands.arguments import ConfigFile, Quiet, Settings, Workers
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -39,18 +40,11 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, help="The first images only.", show_default="all")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, each with its own fit.", show_default="one a core")
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
-    ] = None,
+    workers: Workers = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
     json_: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit every image in DIR: writes evaluation.csv, evaluation.json and histogram.png."""
     from pipeline.config import load_config

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.arguments import as_yaml
+from pipeline.commands.arguments import ConfigFile, Quiet, Settings, SubjectFile, as_yaml
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -62,10 +62,7 @@ def fit(
     rig: Annotated[
         Path | None, typer.Option(help="A rig file that chainrig rig made.", show_default="the shipped head")
     ] = None,
-    subject: Annotated[
-        Path | None,
-        typer.Option(help="The person, from chainrig calibrate: expression only.", show_default=False),
-    ] = None,
+    subject: SubjectFile = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -96,17 +93,12 @@ def fit(
         str | None,
         typer.Option(help="auto, cpu, triton, pytorch3d or nvdiffrast.", show_default="auto"),
     ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
-    ] = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
     trace: Annotated[
         bool, typer.Option("--trace", help="Write the solver's steps: trace.csv, trace.json, trace.svg.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml."""
     from pipeline.config import load_config

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.arguments import Quiet
 from pipeline.errors import ChainRigError
 
 
@@ -27,7 +28,7 @@ def retarget(
     picture: Annotated[
         Path | None, typer.Option(help="Also draw both heads side by side, .png.", show_default=False)
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Carry an expression to another rig: by names, and by the landmarks' motion where names do not meet."""
     place = out or controls.with_name(f"{controls.stem}.{rig.stem}.json")
