@@ -1,0 +1,264 @@
+"""Where a fit comes to with each derivative of the chain: the fits of docs/chain-rule.md.
+
+    python benchmarks/chain_rule_fits.py [PHOTO …] [--write] [--json FILE]    # the example, renders, photos
+
+Every fit begins at the same warm start, renders in the same light and colours, and has the priors and the
+stages of the product's; what differs is the derivative. Noted are the residual (% IOD) after every
+evaluation; at the end the objective f with the prior as it is before any photo, and, of renders, the mean
+error of the expressions. After every face the raw figures are written.
+"""
+
+import argparse
+import copy
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from chain_rule_derivatives import Derivative, Differentiated, grains, shifts
+from chain_rule_faces import Case, belief, control_error, objective_value, read
+from chain_rule_network import smooth_detector
+from stations import write_between_markers
+from torch import Tensor
+
+from pipeline.face_prior import relax_identity
+from pipeline.layer import Pipeline
+from pipeline.solve.adjoint_broyden import AdjointBroyden
+from pipeline.solve.lbfgs import LBFGS
+from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
+from pipeline.solve.priors import Prior
+from pipeline.solve.solver import Solver
+from pipeline.solve.trust_region import Nielsen
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "chain_rule_fits.json"
+PAGE = ROOT / "docs" / "chain-rule.md"
+FIRST, LAST = 15, 13  # steps of the two stages: 30 evaluations with the first of each
+SHOWN = (10, 20, 30)  # evaluations
+RENDERS = ("render 1000",)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a fit is made.
+
+    Attributes:
+        widths: of the rectifiers, one after another; the last one is that of the second stage.
+        derivative: what else is said of it.
+        gradients: whether there are backward passes, "late" for the product's hybrid.
+        refresh: whether the stand-in is taken anew at every accepted point.
+        pushed: the chain's own Jacobian, pushed forward, takes the stand-in's place.
+        method: of the steps.
+        damping: λ of the first one.
+        smooth: widths of networks that are smooth themselves, for as many parts of the first stage.
+    """
+
+    widths: tuple[float, ...] = (0.1,)
+    derivative: Derivative = Derivative()
+    gradients: bool | str = True
+    refresh: bool = False
+    pushed: bool = False
+    method: str = "adjoint Broyden"
+    damping: float = 1e-2
+    smooth: tuple[float, ...] = ()
+
+
+HALF = Derivative(share=0.5, pose_share=0.5)
+PLANS: dict[str, Plan] = {
+    "stand-in alone (`embedding`)": Plan(gradients=False, refresh=True),
+    "`hybrid`, rectifiers 0.3": Plan((0.3,), gradients="late", refresh=True),
+    **{
+        f"`chain`, rectifiers {w:g}" + (" (as it was)" if w == 0.3 else ""): Plan((w,))
+        for w in (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
+    },
+    "widths 0.5 → 0.2 → 0.05": Plan((0.5, 0.2, 0.05)),
+    "widths 0.1 → 0.3": Plan((0.1, 0.3)),
+    "rectifiers 0.3, twice as long": Plan((0.3,), Derivative(length=1.9)),
+    "rectifiers 0.1, pools 0.3": Plan(derivative=Derivative(pool=0.3)),
+    "4 shifts up to 1 px": Plan(derivative=Derivative(draws=shifts(4, 1.0))),
+    "4 grains of 0.05": Plan(derivative=Derivative(draws=grains(4, 0.05))),
+    "1 × 1 samples in the derivative": Plan(derivative=Derivative(samples=1)),
+    "4 × 4 samples in the derivative": Plan(derivative=Derivative(samples=4)),
+    "half of the stand-in": Plan(derivative=HALF, refresh=True),
+    "pose of the stand-in": Plan(derivative=Derivative(pose_share=0.0), refresh=True),
+    "first λ 1": Plan(damping=1.0),
+    "Nielsen's trust region": Plan(method="Nielsen"),
+    "L-BFGS with a metric": Plan(method="L-BFGS"),
+    "its own Jacobian at the start": Plan(pushed=True),
+    "its own Jacobian, half of the stand-in": Plan(pushed=True, derivative=HALF),
+    "Levenberg–Marquardt, its own Jacobian": Plan(method="LM"),
+    "Levenberg–Marquardt, half of the stand-in": Plan(method="LM", derivative=HALF),
+    "smooth networks 0.1 → 0.03 → sharp": Plan(smooth=(0.1, 0.03)),
+}
+
+
+class Problem(Differentiated):
+    """A face as a solver of this plan sees it; Jacobians are counted.
+
+    Attributes:
+        stand_in: what adjoint Broyden begins with, the embedding's Jacobian or the chain's own.
+    """
+
+    def __init__(self, case: Case, derivative: Derivative, pushed: bool) -> None:
+        super().__init__(case, derivative)
+        self.jacobians = 0
+        if pushed:
+            self.start_from = self.jacobian
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        self.jacobians += 1
+        return super().jacobian(x)
+
+
+@dataclass
+class Course:
+    """A fit under way.
+
+    Attributes:
+        curve: the residual in % IOD of the best point so far, after every evaluation.
+    """
+
+    case: Case
+    x: Tensor
+    curve: list[float]
+    correction: Tensor | None = None
+
+    def watch(self, residual: Tensor) -> None:
+        self.curve.append(self.case.objective.percent(residual))
+
+    def go(self, solver: Solver, problem: Any, prior: Prior) -> None:
+        """One stage; its first evaluation is at the point that is there."""
+        if self.curve:
+            self.curve.append(self.curve[-1])
+        else:
+            self.watch(problem.residual(self.x))
+        solution = solver.minimize(problem, prior, self.x, on_step=self.watch)
+        self.x, self.correction = solution.x, solution.correction
+
+    def go_smoothly(self, width: float, steps: int, prior: Prior) -> None:
+        """A stage of a network that is smooth itself, towards what it says of the photo."""
+        case = self.case
+        network, objective = smooth_detector(width, case.crop()), copy.copy(case.objective)
+        with torch.no_grad():
+            objective.target = objective.comparison.detected(network(case.crop()).double())
+        deform, render = list(objective.chain)[:2]
+        objective.chain = Pipeline([deform, render, network])
+        solver = AdjointBroyden(steps=steps, refresh=False)
+        found = solver.minimize(objective, prior, self.x)
+        self.x = found.x
+        self.curve += [case.objective.percent(case.objective.residual(self.x))] * found.evaluations
+
+
+def fit(case: Case, plan: Plan) -> dict[str, Any]:
+    """One fit, and what it took."""
+    fitter, began = case.fitter, time.process_time()
+    problems = [Problem(case, replace(plan.derivative, rectifier=w), plan.pushed) for w in plan.widths]
+    course = Course(case, case.start, [])
+    for width in plan.smooth:
+        course.go_smoothly(width, FIRST // (len(plan.smooth) + 1), fitter.prior)
+    parts = len(plan.smooth) + 1 if plan.smooth else max(len(problems) - 1, 1)
+    for problem in problems[:-1] or problems:
+        if plan.gradients == "late":
+            course.go(solver_of(plan, FIRST // 2, course, problem, False), problem, fitter.prior)
+            parts = 2
+        course.go(solver_of(plan, FIRST // parts, course, problem), problem, fitter.prior)
+    prior = relax_identity(fitter.prior, fitter.rig, fitter.config.priors, course.x)
+    course.go(solver_of(plan, LAST, course, problems[-1]), problems[-1], prior)
+    residual = case.objective.residual(course.x)
+    return {
+        "curve": course.curve,
+        "end": case.objective.percent(residual),
+        "f": objective_value(case, residual, course.x),
+        "control_error": control_error(case, course.x),
+        "gradients": sum(problem.objective.gradients for problem in problems),
+        "extra_passes": sum(problem.passes for problem in problems),
+        "jacobians": sum(problem.jacobians for problem in problems),
+        "seconds": round(time.process_time() - began, 2),
+    }
+
+
+def solver_of(
+    plan: Plan, steps: int, course: Course, problem: Problem, gradients: bool | None = None
+) -> Solver:
+    """Of one stage."""
+    if plan.method == "LM":
+        return LevenbergMarquardt(steps=steps, damping=0.1, tolerance=2e-3, patience=3)
+    if plan.method == "L-BFGS":
+        prior = belief(course.case)
+        metric = 1 / (problem.stand_in(course.x).square().sum(0) + prior.precision)
+        return LBFGS(steps=steps, metric=metric, tolerance=2e-3)
+    solver = AdjointBroyden(
+        steps=steps,
+        gradients=bool(plan.gradients) if gradients is None else gradients,
+        refresh=plan.refresh,
+        correction=None if plan.refresh or plan.pushed else course.correction,
+        damping=plan.damping,
+    )
+    return replace(solver, search=Nielsen()) if plan.method == "Nielsen" else solver
+
+
+def passes(row: dict[str, Any]) -> int:
+    """Evaluations of the chain, those that only derivatives needed too."""
+    return len(row["curve"]) + row["extra_passes"]
+
+
+def after(row: dict[str, Any], evaluations: int) -> float:
+    """The residual then; where the fit stopped earlier, at its end."""
+    return row["curve"][min(evaluations, len(row["curve"])) - 1]
+
+
+def table(faces: dict[str, dict[str, Any]]) -> str:
+    """Markdown: means over faces."""
+    head = [f"after {count}" for count in SHOWN]
+    lines = [
+        f"| derivative | {' | '.join(head)} | worst | f | evaluations | backward | Jacobians | seconds "
+        "| controls of renders |",
+        "|---" + "|--:" * (len(SHOWN) + 7) + "|",
+    ]
+    for name in next(iter(faces.values())):
+        rows = [face[name] for face in faces.values()]
+        cells = [f"{mean(after(row, count) for row in rows):.2f}" for count in SHOWN]
+        cells += [f"{max(row['end'] for row in rows):.2f}", f"{mean(row['f'] for row in rows):.1f}"]
+        cells.append(f"{mean(passes(row) for row in rows):.0f}")
+        cells += [f"{mean(row[key] for row in rows):.0f}" for key in ("gradients", "jacobians", "seconds")]
+        errors = [row["control_error"] for row in rows if row["control_error"] is not None]
+        cells.append(f"{mean(errors):.3f}" if errors else "–")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", nargs="*", help="besides the example and the renders")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="of the raw figures")
+    parser.add_argument("--only", nargs="*", help="of the derivatives: words of their names")
+    parser.add_argument("--tables", action="store_true", help="from the figures that are there")
+    parser.add_argument("--write", action="store_true", help="the table into docs/chain-rule.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    faces: dict[str, dict[str, Any]] = {}
+    if options.json.exists():
+        faces = json.loads(options.json.read_text())["faces"]
+    for name in () if options.tables else ("example", *RENDERS, *options.photos):
+        case = read(name)
+        of_face = faces.setdefault(case.name, {})
+        for plan in PLANS:
+            if options.only is None or any(word in plan for word in options.only):
+                row = of_face[plan] = fit(case, PLANS[plan])
+                marks = " ".join(f"{after(row, count):.3f}" for count in SHOWN)
+                print(
+                    f"{case.name:14} {plan:44} {marks} f {row['f']:6.2f} {row['seconds']:4.0f} s", flush=True
+                )
+                options.json.write_text(json.dumps({"faces": faces}) + "\n")
+    print(table(faces))
+    if options.write:
+        write_between_markers(PAGE, "fits", table(faces))
+
+
+if __name__ == "__main__":
+    main()
