@@ -169,12 +169,8 @@ class Differentiated:
         self.share[case.fitter.rig.controls.groups["pose"]] = derivative.pose_share
         self.percent = self.objective.percent
         self.residual = self.objective.residual
-        self.embedded = self.start_from = self.objective.stand_in
+        self.embedded = self.objective.stand_in
         self.sigma_percent, self.comparison = self.objective.sigma_percent, self.objective.comparison
-
-    def stand_in(self, x: Tensor) -> Tensor:
-        """What adjoint Broyden begins with: the embedding's Jacobian, if nothing else is said."""
-        return self.start_from(x)
 
     def residual_and_vjp(self, x: Tensor) -> tuple[Tensor, Vjp]:
         """r as it is, and v → Jᵀv by this derivative."""

@@ -5,12 +5,13 @@
 Every fit begins at the same warm start, renders in the same light and colours, and has the priors and the
 stages of the product's; what differs is the derivative. Noted are the residual (% IOD) after every
 evaluation; at the end the objective f with the prior as it is before any photo, and, of renders, the mean
-error of the expressions. After every face the raw figures are written.
+error of the expressions. After every fit the raw figures are written.
 """
 
 import argparse
 import copy
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from chain_rule_derivatives import Derivative, Differentiated, grains, shifts
+from chain_rule_derivatives import Derivative, Differentiated, grains, jitters, shifts
 from chain_rule_faces import Case, belief, control_error, objective_value, read
 from chain_rule_network import smooth_detector
 from stations import write_between_markers
@@ -37,6 +38,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "chain_rule_fits.json"
 PAGE = ROOT / "docs" / "chain-rule.md"
 FIRST, LAST = 15, 13  # steps of the two stages: 30 evaluations with the first of each
+STEPS = {"": 0.1, "rad": math.radians(2), "m": 0.003}  # of secants
 SHOWN = (10, 20, 30)  # evaluations
 RENDERS = ("render 1000",)
 
@@ -48,9 +50,10 @@ class Plan:
     Attributes:
         widths: of the rectifiers, one after another; the last one is that of the second stage.
         derivative: what else is said of it.
-        gradients: whether there are backward passes, "late" for the product's hybrid.
-        refresh: whether the stand-in is taken anew at every accepted point.
-        pushed: the chain's own Jacobian, pushed forward, takes the stand-in's place.
+        gradients: whether there are backward passes; "late" as in `hybrid`: not in the first steps.
+        refresh: whether the stand-in is taken anew at every accepted point, or at the start of a stage only.
+        begins: what adjoint Broyden begins with: the "embedding"'s Jacobian, the chain's own, "pushed"
+            forward, or "secants" of it.
         method: of the steps.
         damping: λ of the first one.
         smooth: widths of networks that are smooth themselves, for as many parts of the first stage.
@@ -60,57 +63,71 @@ class Plan:
     derivative: Derivative = Derivative()
     gradients: bool | str = True
     refresh: bool = False
-    pushed: bool = False
+    begins: str = "embedding"
     method: str = "adjoint Broyden"
     damping: float = 1e-2
     smooth: tuple[float, ...] = ()
 
 
 HALF = Derivative(share=0.5, pose_share=0.5)
+NO_POSE = Derivative(pose_share=0.0)
 PLANS: dict[str, Plan] = {
     "stand-in alone (`embedding`)": Plan(gradients=False, refresh=True),
     "`hybrid`, rectifiers 0.3": Plan((0.3,), gradients="late", refresh=True),
-    **{
-        f"`chain`, rectifiers {w:g}" + (" (as it was)" if w == 0.3 else ""): Plan((w,))
-        for w in (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
-    },
+    **{f"`chain`, rectifiers {w:g}": Plan((w,)) for w in (0.0, 0.1, 0.3, 0.5, 1.0)},
     "widths 0.5 → 0.2 → 0.05": Plan((0.5, 0.2, 0.05)),
-    "widths 0.1 → 0.3": Plan((0.1, 0.3)),
     "rectifiers 0.3, twice as long": Plan((0.3,), Derivative(length=1.9)),
     "rectifiers 0.1, pools 0.3": Plan(derivative=Derivative(pool=0.3)),
     "4 shifts up to 1 px": Plan(derivative=Derivative(draws=shifts(4, 1.0))),
     "4 grains of 0.05": Plan(derivative=Derivative(draws=grains(4, 0.05))),
-    "1 × 1 samples in the derivative": Plan(derivative=Derivative(samples=1)),
+    "4 jitters of the controls": Plan(derivative=Derivative(draws=jitters(4, 1.0))),
     "4 × 4 samples in the derivative": Plan(derivative=Derivative(samples=4)),
     "half of the stand-in": Plan(derivative=HALF, refresh=True),
-    "pose of the stand-in": Plan(derivative=Derivative(pose_share=0.0), refresh=True),
+    "pose of the stand-in": Plan(derivative=NO_POSE, refresh=True),
     "first λ 1": Plan(damping=1.0),
     "Nielsen's trust region": Plan(method="Nielsen"),
     "L-BFGS with a metric": Plan(method="L-BFGS"),
-    "its own Jacobian at the start": Plan(pushed=True),
-    "its own Jacobian, half of the stand-in": Plan(pushed=True, derivative=HALF),
+    "begins with secants": Plan(begins="secants"),
+    "begins with its own Jacobian": Plan(begins="pushed"),
+    "begins with its own, half of the stand-in": Plan(begins="pushed", derivative=HALF),
+    "begins with its own, pose of the stand-in": Plan(begins="pushed", derivative=NO_POSE),
     "Levenberg–Marquardt, its own Jacobian": Plan(method="LM"),
-    "Levenberg–Marquardt, half of the stand-in": Plan(method="LM", derivative=HALF),
+    "Levenberg–Marquardt, pose of the stand-in": Plan(method="LM", derivative=NO_POSE),
     "smooth networks 0.1 → 0.03 → sharp": Plan(smooth=(0.1, 0.03)),
 }
 
 
 class Problem(Differentiated):
-    """A face as a solver of this plan sees it; Jacobians are counted.
+    """A face as a solver of this plan sees it.
 
     Attributes:
-        stand_in: what adjoint Broyden begins with, the embedding's Jacobian or the chain's own.
+        jacobians: of the chain, pushed forward, so far.
     """
 
-    def __init__(self, case: Case, derivative: Derivative, pushed: bool) -> None:
+    def __init__(self, case: Case, derivative: Derivative, begins: str) -> None:
         super().__init__(case, derivative)
-        self.jacobians = 0
-        if pushed:
-            self.start_from = self.jacobian
+        self.jacobians, self.begins = 0, begins
+
+    def stand_in(self, x: Tensor) -> Tensor:
+        if self.begins == "pushed":
+            return self.jacobian(x)
+        return self.secants(x) if self.begins == "secants" else self.embedded(x)
 
     def jacobian(self, x: Tensor) -> Tensor:
         self.jacobians += 1
         return super().jacobian(x)
+
+    def secants(self, x: Tensor) -> Tensor:
+        """The embedding's Jacobian, its columns of expressions and pose taken from the chain over steps."""
+        matrix, here = self.embedded(x), self.residual(x)
+        for i, control in enumerate(self.case.fitter.rig.controls.controls):
+            if control.group != "identity":
+                there = x.clone()
+                step = STEPS[control.unit]
+                there[i] += step if x[i] + step <= control.high else -step
+                matrix[:, i] = (self.residual(there) - here) / (there[i] - x[i])
+                self.passes += 1
+        return matrix
 
 
 @dataclass
@@ -155,7 +172,7 @@ class Course:
 def fit(case: Case, plan: Plan) -> dict[str, Any]:
     """One fit, and what it took."""
     fitter, began = case.fitter, time.process_time()
-    problems = [Problem(case, replace(plan.derivative, rectifier=w), plan.pushed) for w in plan.widths]
+    problems = [Problem(case, replace(plan.derivative, rectifier=w), plan.begins) for w in plan.widths]
     course = Course(case, case.start, [])
     for width in plan.smooth:
         course.go_smoothly(width, FIRST // (len(plan.smooth) + 1), fitter.prior)
@@ -194,7 +211,7 @@ def solver_of(
         steps=steps,
         gradients=bool(plan.gradients) if gradients is None else gradients,
         refresh=plan.refresh,
-        correction=None if plan.refresh or plan.pushed else course.correction,
+        correction=None if plan.refresh or plan.begins != "embedding" else course.correction,
         damping=plan.damping,
     )
     return replace(solver, search=Nielsen()) if plan.method == "Nielsen" else solver
@@ -218,8 +235,10 @@ def table(faces: dict[str, dict[str, Any]]) -> str:
         "| controls of renders |",
         "|---" + "|--:" * (len(SHOWN) + 7) + "|",
     ]
-    for name in next(iter(faces.values())):
-        rows = [face[name] for face in faces.values()]
+    for name in PLANS:
+        rows = [face[name] for face in faces.values() if name in face]
+        if len(rows) < len(faces):
+            continue
         cells = [f"{mean(after(row, count) for row in rows):.2f}" for count in SHOWN]
         cells += [f"{max(row['end'] for row in rows):.2f}", f"{mean(row['f'] for row in rows):.1f}"]
         cells.append(f"{mean(passes(row) for row in rows):.0f}")
@@ -244,17 +263,14 @@ def main() -> None:
     faces: dict[str, dict[str, Any]] = {}
     if options.json.exists():
         faces = json.loads(options.json.read_text())["faces"]
-    for name in () if options.tables else ("example", *RENDERS, *options.photos):
-        case = read(name)
-        of_face = faces.setdefault(case.name, {})
-        for plan in PLANS:
-            if options.only is None or any(word in plan for word in options.only):
-                row = of_face[plan] = fit(case, PLANS[plan])
-                marks = " ".join(f"{after(row, count):.3f}" for count in SHOWN)
-                print(
-                    f"{case.name:14} {plan:44} {marks} f {row['f']:6.2f} {row['seconds']:4.0f} s", flush=True
-                )
-                options.json.write_text(json.dumps({"faces": faces}) + "\n")
+    names = () if options.tables else ("example", *RENDERS, *options.photos)
+    cases = [read(name) for name in names]
+    for plan in PLANS:
+        for case in cases if options.only is None or any(word in plan for word in options.only) else ():
+            row = faces.setdefault(case.name, {})[plan] = fit(case, PLANS[plan])
+            marks = " ".join(f"{after(row, count):.3f}" for count in SHOWN)
+            print(f"{case.name:14} {plan:44} {marks} f {row['f']:6.2f}", row["seconds"], flush=True)
+            options.json.write_text(json.dumps({"faces": faces}) + "\n")
     print(table(faces))
     if options.write:
         write_between_markers(PAGE, "fits", table(faces))
