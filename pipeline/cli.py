@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.commands.batch import batch
 from pipeline.commands.calibrate import calibrate
 from pipeline.commands.check_gradients import check_gradients
 from pipeline.commands.detector import detector_app
@@ -27,6 +28,7 @@ from pipeline.errors import ChainRigError
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 for command in (
     fit,
+    batch,
     calibrate,
     evaluate,
     retarget,

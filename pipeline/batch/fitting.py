@@ -1,0 +1,89 @@
+"""The fits of a run: everything is loaded once a process, then one image file after another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pipeline.batch.manifest import FittedFace
+from pipeline.config import Config
+from pipeline.errors import ChainRigError
+
+if TYPE_CHECKING:
+    from pipeline.batch.work import FitImage
+    from pipeline.fit import FaceFitter
+    from pipeline.result import FitFailure, FitResult
+
+Choice = Literal["largest", "all"]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A face with its result, as `chainrig fit` has it and writes it."""
+
+    index: int
+    result: "FitResult | FitFailure"
+    config: Config
+
+    @property
+    def told(self) -> FittedFace:
+        from pipeline.result import FitFailure
+
+        if isinstance(self.result, FitFailure):
+            return FittedFace(self.index, "failed", error=self.result.error)
+        return FittedFace(self.index, self.result.status, round(self.result.residual_final, 4))
+
+    def write(self, folder: Path) -> list[Path]:
+        from pipeline.outputs.folder import write_failure, write_fit
+        from pipeline.result import FitFailure
+
+        if isinstance(self.result, FitFailure):
+            return write_failure(self.result, self.index, folder)
+        return write_fit(self.result, self.index, self.config, folder)
+
+
+def load(settings: str, choice: Choice) -> "FitImage":
+    """The function that fits an image file.
+
+    Args:
+        settings: the configuration as JSON, as processes share nothing.
+        choice: whether all faces are fitted, or the largest.
+
+    Raises:
+        ChainRigError: the configuration cannot be used.
+    """
+    import torch
+
+    from pipeline.fit import FaceFitter
+
+    config = Config.model_validate_json(settings)
+    torch.set_num_threads(config.fit.threads)
+    return partial(fit_image, FaceFitter(config), choice)
+
+
+def fit_image(fitter: "FaceFitter", choice: Choice, path: Path) -> Sequence[Fitted]:
+    """The chosen faces of an image file, left to right; one that cannot be fitted has its reason.
+
+    Raises:
+        ChainRigError: it is no image, or shows no face.
+    """
+    from pipeline.result import FitFailure
+    from pipeline.target.faces import find_doubtful_face, find_faces
+    from pipeline.target.photo import read_photo
+
+    photo = read_photo(path)
+    faces = find_faces(photo.pixels)
+    if not faces and fitter.config.landmarks.force and (doubtful := find_doubtful_face(photo.pixels)):
+        faces = [doubtful[0]]
+    if not faces:
+        raise ChainRigError(f"There is no face in {path}: take a photo of a whole face from the front.")
+    largest = max(range(len(faces)), key=lambda index: faces[index].area)
+    done = []
+    for index in range(len(faces)) if choice == "all" else [largest]:
+        try:
+            result = fitter.fit(photo, faces[index])
+        except ChainRigError as refused:
+            result = FitFailure(photo, faces[index], str(refused))
+        done.append(Fitted(index, result, fitter.config))
+    return done

@@ -1,0 +1,221 @@
+"""Processes that work side by side; one that dies or hangs costs what it had in hand, and nothing else.
+
+`concurrent.futures` gives up the whole pool when a process is killed, and cannot end a task that hangs.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pipeline.environment import lacking
+from pipeline.errors import ChainRigError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+Prepare = Callable[[], Callable[[Task], Result]]
+
+TRIES = 2  # a process that is killed, for want of memory, say, is not always its task's fault
+_READY, _OVERDUE = "ready", "overdue"
+_processes = get_context("spawn")  # started anew: a fork of a process with torch's threads may hang
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What there is of a task without a result: the sentence that says why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Pool(Generic[Task, Result]):
+    """Worker processes on this machine.
+
+    Attributes:
+        prepare: called once in each process; gives the function that does a task. Picklable, like tasks and
+            results. A ChainRigError of either stops everything; another exception of a task is its own.
+        workers: how many processes.
+        seconds: the longest that one task may take; None: as long as it likes.
+    """
+
+    prepare: Prepare[Task, Result]
+    workers: int
+    seconds: float | None = None
+
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Result | Lost], None, None]:
+        """Tasks with their results, as they are done. Closing the iterator ends the processes.
+
+        Raises:
+            ChainRigError: the work cannot be done at all, as `prepare` or a task says.
+        """
+        waiting = deque(Job(task) for task in tasks)
+        team: list[_Worker] = []
+        try:
+            while waiting or team:
+                while len(team) < self.workers and sum(one.job is None for one in team) < len(waiting):
+                    team.append(_Worker(self.prepare))
+                for worker in _heard(team):
+                    job, answer = worker.job, worker.answer()
+                    if isinstance(answer, ChainRigError):
+                        raise answer
+                    if isinstance(answer, _Died) and job is None:
+                        raise died_early(answer.how)
+                    if waiting and not isinstance(answer, _Died) and answer != _OVERDUE:
+                        worker.give(waiting.popleft(), self.seconds)
+                    else:
+                        team.remove(worker)
+                        worker.end()
+                    if isinstance(answer, _Died) and job is not None and job.tries < TRIES:
+                        waiting.appendleft(job.again())
+                    elif job is not None:
+                        yield job.task, self._result(answer)
+        finally:
+            for worker in team:
+                worker.end()
+
+    def _result(self, answer: Any) -> Any:
+        if isinstance(answer, _Died):
+            return died_again(answer.how)
+        return overdue(self.seconds) if answer == _OVERDUE else answer
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task, and how many times it was given to a worker when this one is."""
+
+    task: Any
+    tries: int = 1
+
+    def again(self) -> "Job":
+        return Job(self.task, self.tries + 1)
+
+
+def overdue(seconds: float | None) -> Lost:
+    return Lost(f"It took longer than the {seconds:g} s that an image may take (--time-limit).")
+
+
+def died_again(how: str) -> Lost:
+    return Lost(f"Its worker ended {TRIES} times ({how}): memory may be short.")
+
+
+def died_early(how: str) -> ChainRigError:
+    return ChainRigError(
+        f"A worker ended while it was starting ({how}): if memory is short, give fewer with --workers."
+    )
+
+
+def crash(error: Exception) -> str:
+    """A mistake of ours, or of the machine's, in one line."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return lacking(error) or f"{type(error).__name__}: {error} ({where})"
+
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def end_with_parent() -> None:
+    """From now on, this process ends when its parent does: a killed one cannot tell its workers."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@dataclass(frozen=True)
+class _Died:
+    how: str
+
+
+class _Worker:
+    """A process, from this side of the pipe; `job` is what it has in hand, None while it is starting."""
+
+    def __init__(self, prepare: Prepare[Any, Any]) -> None:
+        self.pipe, theirs = _processes.Pipe()
+        self.process = _processes.Process(target=_serve, args=(prepare, theirs), daemon=True)
+        self.job: Job | None = None
+        self.deadline = float("inf")
+        with _deaf_to_interrupts():
+            self.process.start()
+        theirs.close()
+
+    def give(self, job: Job, seconds: float | None) -> None:
+        self.job = job
+        self.deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+        with contextlib.suppress(BrokenPipeError):  # it has died: that is heard next
+            self.pipe.send(job.task)
+
+    def answer(self) -> Any:
+        if not self.pipe.poll():
+            return _OVERDUE
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode or 0
+            return _Died(f"signal {-code}" if code < 0 else f"exit code {code}")
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self.pipe.close()
+
+
+def _heard(team: list[_Worker]) -> list[_Worker]:
+    """Those that have something to say, or whose time is over."""
+    soonest = min(worker.deadline for worker in team)
+    patience = None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
+    speaking = set(connection.wait([worker.pipe for worker in team], patience))
+    now = time.monotonic()
+    return [worker for worker in team if worker.pipe in speaking or worker.deadline <= now]
+
+
+def _serve(prepare: Prepare[Any, Any], pipe: "connection.Connection[Any, Any]") -> None:
+    """What a worker does all its life."""
+    end_with_parent()
+    try:
+        do = prepare()
+        pipe.send(_READY)
+        while True:
+            task = pipe.recv()
+            try:
+                answer = do(task)
+            except ChainRigError:
+                raise
+            except Exception as error:
+                answer = Lost(crash(error))
+            pipe.send(answer)
+    except ChainRigError as refused:
+        pipe.send(refused)
+    except (EOFError, BrokenPipeError):  # nobody asks any more
+        return
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A child that is started inside hears no Ctrl-C: its parent does, and ends it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

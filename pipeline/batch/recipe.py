@@ -1,0 +1,68 @@
+"""What results depend on besides the image: settings, weights and assets, versions."""
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipeline import assets
+from pipeline.config import Config
+from pipeline.errors import ChainRigError
+
+PACKAGES = ("chainrig", "torch", "numpy", "numba")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Two results with the same image, settings and weights are the same but for rounding.
+
+    Attributes:
+        config_sha256: of the settings, and of which faces are fitted.
+        weights_sha256: of every shipped array, and of the files that the settings name.
+        versions: of the packages that compute, for a person; another version alone redoes nothing.
+    """
+
+    config_sha256: str
+    weights_sha256: str
+    versions: str
+
+
+def recipe_of(config: Config, faces: str) -> Recipe:
+    """Of a run with these settings.
+
+    Args:
+        faces: which faces of an image are fitted, as the command line says it.
+
+    Raises:
+        ChainRigError: a file that the settings name cannot be read.
+    """
+    settings = hashlib.sha256(f"{config.model_dump_json()} {faces}".encode()).hexdigest()
+    weights = hashlib.sha256()
+    for path in [*_shipped(), *_named(config)]:
+        try:
+            weights.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as refused:
+            raise ChainRigError(
+                f"{path}, which the settings name, cannot be read: {refused.strerror}."
+            ) from None
+    versions = [f"{name} {_version(name)}" for name in PACKAGES] + [f"python {platform.python_version()}"]
+    return Recipe(settings, weights.hexdigest(), ", ".join(versions))
+
+
+def _shipped() -> list[Path]:
+    folder = assets.path("head_rig.npz").parent
+    return sorted([*folder.glob("*.npz"), *folder.glob("*.safetensors")])
+
+
+def _named(config: Config) -> list[Path]:
+    """Files by path; downloaded weights have their hash in their name."""
+    settings = config.fit.rig, config.fit.subject, config.landmarks.bias_file, config.landmarks.detector
+    return [Path(name) for name in settings if name is not None and Path(name).is_file()]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # ChainRig itself, run from a clone
+        return "not installed"

@@ -1,0 +1,112 @@
+"""A run: what is to do, who does it, and what is written of it."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pipeline.batch.discovery import Image, in_shard
+from pipeline.batch.disk import PRIVATE, CannotWrite
+from pipeline.batch.lock import WHOLE, only_run
+from pipeline.batch.manifest import NAME, Entry, Manifest, read_manifests
+from pipeline.batch.plan import Plan, Task, make_plan, outputs_of
+from pipeline.batch.pool import Lost, Pool, Prepare
+from pipeline.batch.recipe import Recipe
+from pipeline.batch.work import FitImage, Run, failed, worker
+
+Engine = Literal["local", "ray"]
+
+
+class Team(Protocol):
+    """Who does the tasks: processes here, or a cluster's."""
+
+    def run(self, tasks: Sequence[Task]) -> Generator[tuple[Task, Entry | Lost], None, None]: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a user asks for.
+
+    Attributes:
+        images: all that the source names.
+        folder: for the results.
+        limit: the first images only, of the shard's.
+        shard: (i, n): the i-th of n shares.
+        retry_failed: try again what failed before.
+        seconds: the longest that one image may take.
+    """
+
+    images: Sequence[Image]
+    folder: Path
+    recipe: Recipe
+    limit: int | None = None
+    shard: tuple[int, int] | None = None
+    retry_failed: bool = False
+    workers: int = 1
+    seconds: float | None = None
+    engine: Engine = "local"
+
+    @property
+    def share(self) -> str:
+        return WHOLE if self.shard is None else f"{self.shard[0]}-of-{self.shard[1]}"
+
+    def plan(self) -> Plan:
+        """What there is to do now; writes nothing."""
+        known = read_manifests(self.folder)
+        outputs = outputs_of(self.images, known)
+        shard = self.shard
+        mine = [image for image in self.images if shard is None or in_shard(image.name, shard)]
+        return make_plan(mine[: self.limit], outputs, known, self.recipe, self.folder, self.retry_failed)
+
+    @contextlib.contextmanager
+    def begun(self, load: Callable[[], FitImage]) -> Iterator[tuple[Plan, Iterator[Entry]]]:
+        """Holds the folder; gives the plan, and entries as they are done, each on disk when it is given.
+
+        Args:
+            load: makes, in each process, what fits an image file; picklable.
+
+        Raises:
+            ChainRigError: another run has the folder, or the work cannot be done at all.
+            CannotWrite: the folder takes no results, or takes no more.
+        """
+        with CannotWrite.told(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with only_run(self.folder, self.share):
+            drafts = self._empty_drafts()
+            try:
+                plan = self.plan()
+                prepare = partial(worker, Run(self.folder, drafts, self.recipe), load)
+                with contextlib.closing(self._entries(plan, prepare)) as entries:
+                    yield plan, entries
+            finally:
+                shutil.rmtree(drafts, ignore_errors=True)
+
+    def _entries(self, plan: Plan, prepare: Prepare[Task, Entry]) -> Generator[Entry, None, None]:
+        if not plan.tasks:
+            return
+        name = NAME if self.shard is None else f"manifest-{self.share}.jsonl"
+        team = self._team(prepare, min(self.workers, len(plan.tasks)))
+        with contextlib.closing(Manifest(self.folder / name)) as manifest:
+            with contextlib.closing(team.run(plan.tasks)) as results:
+                for task, result in results:
+                    entry = failed(task, self.recipe, result.why) if isinstance(result, Lost) else result
+                    manifest.append(entry)
+                    yield entry
+
+    def _team(self, prepare: Prepare[Task, Entry], workers: int) -> Team:
+        if self.engine == "ray":
+            from pipeline.batch.ray_pool import RayPool
+
+            return RayPool(prepare, workers, self.seconds)
+        return Pool(prepare, workers, self.seconds)
+
+    def _empty_drafts(self) -> Path:
+        """Where files are until they are whole; a killed run's are removed."""
+        drafts = self.folder / PRIVATE / "drafts" / self.share
+        with CannotWrite.told(self.folder):
+            shutil.rmtree(drafts, ignore_errors=True)
+            drafts.mkdir(parents=True)
+        return drafts

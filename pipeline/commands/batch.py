@@ -1,0 +1,239 @@
+"""`chainrig batch`: folders of images → a folder of fits, safely."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.commands.arguments import as_yaml, require_choice
+from pipeline.commands.screen import progress_screen, screen
+from pipeline.errors import ChainRigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeline.batch.manifest import Entry
+    from pipeline.batch.plan import Plan
+    from pipeline.batch.run import Batch
+    from pipeline.batch.work import FitImage
+
+TOLD = 10  # failed images that are printed
+EVERY = 60  # seconds between lines of progress where there is no terminal
+
+
+def batch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|GLOB|LIST",
+            help="A folder of images, a pattern in quotes, or a text file with a path a line.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/batch"),
+    face: Annotated[str, typer.Option(help="Which faces of an image: largest or all.")] = "largest",
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only images whose name matches, such as '*_neutral.*'; repeatable.", show_default=False
+        ),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="No images whose name matches; repeatable.", show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="The first images only.", show_default="all")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="The I-th of N shares: one for each machine.", show_default="all"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, each with its own fit.", show_default="one a core")
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0, help="Seconds that one image may take; 0: as long as it likes.")
+    ] = 600,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and end.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: the workers are a Ray cluster's.")] = "local",
+    subject: Annotated[
+        Path | None,
+        typer.Option(help="The person, from chainrig calibrate: expression only.", show_default=False),
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Write summary.parquet, too.")] = False,
+    config: Annotated[
+        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Fit every image of a folder: writes a folder for each, manifest.jsonl, summary.csv and contact sheets.
+
+    What is done stays done: start the same command again after any interruption, and it goes on.
+    """
+    from pipeline.config import load_config
+
+    overrides = list(set_ or []) + ([f"fit.subject={as_yaml(subject)}"] if subject is not None else [])
+    settings = load_config(config, overrides)
+    require_choice("--face", face, "largest", "all")
+    require_choice("--engine", engine, "local", "ray")
+
+    from pipeline.batch.discovery import find_images
+    from pipeline.batch.fitting import load
+    from pipeline.batch.pool import cores
+    from pipeline.batch.recipe import recipe_of
+    from pipeline.batch.run import Batch
+
+    if parquet:
+        from pipeline.batch.summary import require_parquet
+
+        require_parquet()
+    wanted = Batch(
+        images=find_images(source, include or (), exclude or (), besides=out),
+        folder=out,
+        recipe=recipe_of(settings, face),
+        limit=limit,
+        shard=None if shard is None else _shard(shard),
+        retry_failed=retry_failed,
+        workers=workers or cores(),
+        seconds=time_limit or None,
+        engine="ray" if engine == "ray" else "local",
+    )
+    if dry_run:
+        _announce(wanted.plan())
+        return
+    choice = "all" if face == "all" else "largest"
+    run_batch(wanted, partial(load, settings.model_dump_json(), choice), parquet, quiet)
+
+
+def run_batch(wanted: Batch, load: Callable[[], FitImage], parquet: bool, quiet: bool) -> None:
+    """Runs, shows how far it is, and says what came out.
+
+    Raises:
+        ChainRigError: nothing could be fitted, or the run had to stop; what is done is kept.
+        KeyboardInterrupt: the user stopped it; what is done is kept and summed up.
+    """
+    from pipeline.batch.files import write_run_files
+
+    with wanted.begun(load) as (plan, entries):
+        if not quiet:
+            _announce(plan)
+        tally = Tally(len(plan.tasks))
+        interruption = _follow(entries, tally, quiet)
+        paths = [] if wanted.shard else write_run_files(wanted.folder, parquet)
+    if not quiet:
+        for name, why in tally.failures:
+            screen.print(f"{name} failed: {why}", highlight=False, markup=False, soft_wrap=True)
+        if tally.failed > TOLD:
+            screen.print(f"… and {tally.failed - TOLD} more: summary.csv has the reasons.", highlight=False)
+        for path in paths:
+            print(shown(str(path)))
+    if interruption is not None:
+        print(f"chainrig: {tally.sentence()}; the same command goes on from there.", file=sys.stderr)
+        raise interruption
+    if tally.failed and not tally.done and not plan.done:
+        name, why = tally.failures[0]
+        raise ChainRigError(f"None of {tally.failed} images could be fitted; {name}: {why}")
+
+
+@dataclass
+class Tally:
+    """How far a run is.
+
+    Attributes:
+        tasks: images that there are to do.
+        done, failed: of those, so far.
+        failures: names and reasons of the first.
+    """
+
+    tasks: int
+    done: int = 0
+    failed: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, entry: Entry) -> None:
+        if entry.status == "done":
+            self.done += 1
+            return
+        self.failed += 1
+        if len(self.failures) < TOLD:
+            self.failures.append((shown(entry.input), shown(entry.error or "")))
+
+    def rate(self) -> float:
+        """Images a minute, since the beginning."""
+        return (self.done + self.failed) / max(time.monotonic() - self.began, 1e-9) * 60
+
+    def sentence(self) -> str:
+        text = f"{self.done + self.failed} of {self.tasks} images, {self.failed} of them failed"
+        left = self.tasks - self.done - self.failed
+        rate = self.rate()
+        return f"{text}, {rate:.1f} a minute, {left / rate:.0f} min left" if rate and left else text
+
+
+def shown(text: str) -> str:
+    """A file's name may hold what no screen can show."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ChainRigError(f"--shard takes I/N with I from 1 to N, such as 2/8, not '{text}'.")
+    return int(number), int(count)
+
+
+def _announce(plan: Plan) -> None:
+    from pipeline.batch.plan import WORDS
+
+    parts = [f"{len(plan.tasks)} to do" if plan.tasks else "nothing to do"]
+    if plan.tasks and set(plan.why) != {"new"}:
+        parts[0] += f" ({', '.join(f'{count} {WORDS[why]}' for why, count in plan.why.items())})"
+    if plan.done:
+        parts.append(f"{plan.done} done before")
+    if plan.failed:
+        parts.append(f"{plan.failed} failed before (--retry-failed tries again)")
+    total = len(plan.tasks) + plan.done + plan.failed
+    screen.print(f"{total} image{'s' * (total != 1)}: {', '.join(parts)}.", highlight=False)
+    for versions, count in plan.versions.items():
+        screen.print(f"{count} of the results that stay were made with {versions}.", highlight=False)
+
+
+def _follow(entries: Iterator[Entry], tally: Tally, quiet: bool) -> KeyboardInterrupt | None:
+    """Counts entries as they come, on the screen; gives the interruption, if the user stops the run."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn()]
+    columns += [TextColumn("{task.fields[rate]:.1f}/min"), TimeRemainingColumn()]
+    columns += [TextColumn("{task.fields[failed]} failed")]
+    on_screen = progress_screen.is_terminal
+    spoken = time.monotonic()
+    with Progress(
+        *columns,
+        console=progress_screen,
+        transient=True,
+        disable=quiet or not on_screen,
+        speed_estimate_period=600,
+    ) as progress:
+        task = progress.add_task("Fitting images", total=tally.tasks, rate=0.0, failed=0)
+        try:
+            for entry in entries:
+                tally.add(entry)
+                progress.update(task, advance=1, rate=tally.rate(), failed=tally.failed)
+                if not quiet and not on_screen and time.monotonic() - spoken > EVERY:
+                    spoken = time.monotonic()
+                    print(tally.sentence(), file=sys.stderr, flush=True)
+        except KeyboardInterrupt as interruption:
+            return interruption
+    return None
