@@ -72,28 +72,34 @@ class Plan:
 HALF = Derivative(share=0.5, pose_share=0.5)
 NO_POSE = Derivative(pose_share=0.0)
 PLANS: dict[str, Plan] = {
+    "`chain`, rectifiers 0.3": Plan((0.3,)),
+    "`chain`, rectifiers 0.1": Plan((0.1,)),
+    "own Jacobian first, then secants": Plan(begins="pushed", gradients=False),
     "stand-in alone (`embedding`)": Plan(gradients=False, refresh=True),
+    "`chain`, rectifiers 0": Plan((0.0,)),
     "`hybrid`, rectifiers 0.3": Plan((0.3,), gradients="late", refresh=True),
-    **{f"`chain`, rectifiers {w:g}": Plan((w,)) for w in (0.0, 0.1, 0.3, 0.5, 1.0)},
-    "widths 0.5 → 0.2 → 0.05": Plan((0.5, 0.2, 0.05)),
+    "own Jacobian first, then adjoints too": Plan(begins="pushed"),
+    "own Jacobian first, but for the pose; secants": Plan(
+        begins="pushed", derivative=NO_POSE, gradients=False
+    ),
+    "finite differences first, then secants": Plan(begins="secants", gradients=False),
     "rectifiers 0.3, twice as long": Plan((0.3,), Derivative(length=1.9)),
+    "4 shifts up to 1 px, rectifiers 0.1": Plan(derivative=Derivative(draws=shifts(4, 1.0))),
+    "widths 0.5 → 0.2 → 0.05": Plan((0.5, 0.2, 0.05)),
     "rectifiers 0.1, pools 0.3": Plan(derivative=Derivative(pool=0.3)),
-    "4 shifts up to 1 px": Plan(derivative=Derivative(draws=shifts(4, 1.0))),
-    "4 grains of 0.05": Plan(derivative=Derivative(draws=grains(4, 0.05))),
-    "4 jitters of the controls": Plan(derivative=Derivative(draws=jitters(4, 1.0))),
-    "4 × 4 samples in the derivative": Plan(derivative=Derivative(samples=4)),
     "half of the stand-in": Plan(derivative=HALF, refresh=True),
     "pose of the stand-in": Plan(derivative=NO_POSE, refresh=True),
+    "Levenberg–Marquardt, own Jacobian": Plan(method="LM"),
+    "Levenberg–Marquardt, own but for the pose": Plan(method="LM", derivative=NO_POSE),
+    "smooth networks 0.1 → 0.03 → sharp": Plan(smooth=(0.1, 0.03)),
     "first λ 1": Plan(damping=1.0),
     "Nielsen's trust region": Plan(method="Nielsen"),
     "L-BFGS with a metric": Plan(method="L-BFGS"),
-    "begins with secants": Plan(begins="secants"),
-    "begins with its own Jacobian": Plan(begins="pushed"),
-    "begins with its own, half of the stand-in": Plan(begins="pushed", derivative=HALF),
-    "begins with its own, pose of the stand-in": Plan(begins="pushed", derivative=NO_POSE),
-    "Levenberg–Marquardt, its own Jacobian": Plan(method="LM"),
-    "Levenberg–Marquardt, pose of the stand-in": Plan(method="LM", derivative=NO_POSE),
-    "smooth networks 0.1 → 0.03 → sharp": Plan(smooth=(0.1, 0.03)),
+    "4 grains of 0.05, rectifiers 0.1": Plan(derivative=Derivative(draws=grains(4, 0.05))),
+    "4 jitters, rectifiers 0.1": Plan(derivative=Derivative(draws=jitters(4, 1.0))),
+    "4 × 4 samples, rectifiers 0.1": Plan(derivative=Derivative(samples=4)),
+    "`chain`, rectifiers 0.5": Plan((0.5,)),
+    "`chain`, rectifiers 1": Plan((1.0,)),
 }
 
 
