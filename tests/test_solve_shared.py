@@ -1,5 +1,7 @@
 """Photos of one person: what they share is found from all of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from solve_problems import Counted, random
@@ -61,14 +63,15 @@ def test_its_normal_matrix_is_an_arrow() -> None:
 
 def test_the_prior_counts_what_is_shared_once() -> None:
     problem = together()
-    prior, x = problem.prior(PRIOR), TRUTH[0]
+    prior, x = problem.prior([PRIOR] * PHOTOS), TRUTH[0]
     every = torch.stack([x] * PHOTOS)
     own = Prior(MEAN, PRECISION.masked_fill(IS_SHARED, 0), SPARSITY.masked_fill(IS_SHARED, 0), -ONE, ONE)
     expected = PRIOR.value(x) + (PHOTOS - 1) * own.value(x)
     assert torch.allclose(prior.value(problem.joined(every)), expected)
     high = torch.stack([PRIOR.high, 0.5 * PRIOR.high, PRIOR.high])
     high[:, IS_SHARED] = 1.0
-    assert problem.apart(problem.prior(PRIOR, high=high).high).tolist() == high.tolist()
+    each = [replace(PRIOR, high=one) for one in high]
+    assert problem.apart(problem.prior(each).high).tolist() == high.tolist()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,9 @@ def test_the_prior_counts_what_is_shared_once() -> None:
 )
 def test_a_shared_identity_is_found(solver: Solver) -> None:
     problem = together()
-    found = problem.apart(solver.minimize(problem, problem.prior(PRIOR), torch.zeros(9).double()).x)
+    found = problem.apart(
+        solver.minimize(problem, problem.prior([PRIOR] * PHOTOS), torch.zeros(9).double()).x
+    )
     assert torch.allclose(found, TRUTH, atol=0.02)
     assert bool((found[1:, IS_SHARED] == found[0, IS_SHARED]).all())
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from pipeline.commands.arguments import ConfigFile, Quiet, Settings
-from pipeline.commands.screen import progress_screen, screen
+from pipeline.commands.progress import bar
+from pipeline.commands.screen import screen
 from pipeline.errors import ChainRigError
 
 
@@ -33,30 +34,15 @@ def calibrate(
     pictures = [read_photo(photo) for photo in photos]
 
     import torch
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pipeline.calibrate import calibrate as find_subject
+    from pipeline.calibrate import largest_face
     from pipeline.subject import subject_json
-    from pipeline.target.faces import find_faces
 
     torch.set_num_threads(settings.fit.threads)
-    seen = []
-    for picture in pictures:
-        faces = find_faces(picture.pixels)
-        if not faces:
-            raise ChainRigError(f"There is no face in {picture.path}: leave it out, or take another one.")
-        seen.append((picture, max(faces, key=lambda face: face.area)))
-    columns = [TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[residual]}")]
-    hidden = quiet or not progress_screen.is_terminal
-    with Progress(
-        *columns, TimeElapsedColumn(), console=progress_screen, transient=True, disable=hidden
-    ) as progress:
-        task = progress.add_task("Calibrating", total=None, residual="warm start")
-
-        def show(step: int, steps: int, residual: float) -> None:
-            progress.update(task, completed=step, total=steps, residual=f"{residual:.2f} % IOD")
-
-        subject = find_subject(seen, settings, show)
+    faces = [(picture, largest_face(picture)[1]) for picture in pictures]
+    with bar("Calibrating", quiet) as show:
+        subject = find_subject(faces, settings, on_progress=show)
     write_files(out.parent, {out.name: subject_json(subject).encode()})
     if not quiet:
         of = f"{len(photos)} photos" if len(photos) > 1 else "one photo"

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.commands.arguments import ConfigFile, Quiet, Settings, SubjectFile, as_yaml
-from pipeline.commands.screen import progress_screen, screen
+from pipeline.commands.progress import bar
+from pipeline.commands.screen import screen
 from pipeline.errors import ChainRigError
 
 if TYPE_CHECKING:
+    from pipeline.config import Config
     from pipeline.fit import FaceFitter
     from pipeline.result import FitResult
     from pipeline.target.faces import Face
@@ -24,7 +26,12 @@ NAMED = 4  # of the expressions that the photo cannot show
 
 
 def fit(
-    photo: Annotated[Path, typer.Argument(help="The photograph.", show_default=False)],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PHOTO", help="The photograph; several with --share-identity.", show_default=False
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="out/<name of the photo>")
     ] = None,
@@ -63,6 +70,10 @@ def fit(
         Path | None, typer.Option(help="A rig file that chainrig rig made.", show_default="the shipped head")
     ] = None,
     subject: SubjectFile = None,
+    share_identity: Annotated[
+        bool,
+        typer.Option("--share-identity", help="PHOTOs of one person, with any expression: one head for all."),
+    ] = False,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -103,6 +114,7 @@ def fit(
     """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml."""
     from pipeline.config import load_config
 
+    photo = photos[0]
     overrides = list(set_ or [])
     chosen = {
         "fit.iterations": iterations,
@@ -120,6 +132,16 @@ def fit(
     overrides += [f"{name}={as_yaml(value)}" for name, value in chosen.items() if value is not None]
     settings = load_config(config, overrides)
     folder = out if out is not None else Path("out") / photo.stem
+    if share_identity:
+        if face != "largest" or labels is not None or subject is not None:
+            raise ChainRigError("--share-identity takes no --face, --labels or --subject: leave them out.")
+        _fit_together(photos, settings, folder, trace, quiet)
+        return
+    if len(photos) > 1:
+        raise ChainRigError(
+            f"{len(photos)} photos are given, and one is fitted at a time: give --share-identity if they are "
+            "of one person, or use chainrig batch."
+        )
     _require_face_choice(face)
     if labels is None and (labels_scheme or labels_origin):
         raise ChainRigError("--labels-scheme and --labels-origin go with --labels FILE: give the file, too.")
@@ -173,6 +195,42 @@ def fit(
         raise ChainRigError(f"None of the {len(faces)} faces in {photo} could be fitted.")
 
 
+def _fit_together(photos: list[Path], settings: Config, folder: Path, trace: bool, quiet: bool) -> None:
+    """One head from all photos, then a fit of each with it, in folders named for the photos."""
+    names = [photo.stem for photo in photos]
+    if len(set(names)) < max(2, len(names)):
+        raise ChainRigError("--share-identity takes two photos or more of one person, of different names.")
+
+    from pipeline.outputs.folder import require_writable, write_files, write_fit
+    from pipeline.target.photo import read_photo
+
+    require_writable(folder)
+    pictures = [read_photo(photo) for photo in photos]
+
+    import torch
+
+    from pipeline.calibrate import calibrate, largest_face
+    from pipeline.fit import FaceFitter
+    from pipeline.subject import subject_json
+
+    torch.set_num_threads(settings.fit.threads)
+    chosen = [largest_face(picture) for picture in pictures]
+    seen = [(picture, face) for picture, (_, face) in zip(pictures, chosen, strict=True)]
+    with bar(f"One head for {len(photos)} photos", quiet) as show:
+        found = calibrate(seen, settings, at_rest=False, on_progress=show)
+    (file,) = write_files(folder, {"subject.json": subject_json(found).encode()})
+    settings = settings.model_copy(update={"fit": settings.fit.model_copy(update={"subject": str(file)})})
+    fitter = FaceFitter(settings)
+    for name, picture, (index, face) in zip(names, pictures, chosen, strict=True):
+        result = _fit_with_progress(fitter, picture, face, index, quiet)
+        paths = write_fit(result, index, settings, folder / name, trace)
+        if not quiet:
+            screen.print(f"{name}:", highlight=False, markup=False)
+            _report(result, index, paths)
+    if not quiet:
+        print(file)
+
+
 def _doubtful(photo: Photo, force: bool) -> Face:
     """What might be a face, where nothing is one for sure."""
     from pipeline.target.faces import find_doubtful_face
@@ -216,18 +274,7 @@ def _labelled(labels: Labels, faces: list[Face]) -> int:
 def _fit_with_progress(
     fitter: FaceFitter, photo: Photo, face: Face, index: int, quiet: bool, labels: Labels | None = None
 ) -> FitResult:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = [TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[residual]}")]
-    hidden = quiet or not progress_screen.is_terminal
-    with Progress(
-        *columns, TimeElapsedColumn(), console=progress_screen, transient=True, disable=hidden
-    ) as progress:
-        task = progress.add_task(f"Fitting face {index}", total=None, residual="warm start")
-
-        def show(step: int, steps: int, residual: float) -> None:
-            progress.update(task, completed=step, total=steps, residual=f"{residual:.2f} % IOD")
-
+    with bar(f"Fitting face {index}", quiet) as show:
         return fitter.fit(photo, face, show, labels)
 
 

@@ -5,7 +5,7 @@ each photo's own controls (expression, pose). Residuals follow each other. To a 
 any other:
 
     together = Shared(objectives, is_identity)
-    solution = AdjointBroyden().minimize(together, together.prior(prior), together.joined(starts))
+    solution = AdjointBroyden().minimize(together, together.prior(priors), together.joined(starts))
     x = together.apart(solution.x)  # (n, K)
 """
 
@@ -46,18 +46,13 @@ class Shared:
         more = torch.where(x[:, self.shared] == first, 0, x[:, self.shared] - first).mean(0)
         return joined(first + more, x[:, ~self.shared])
 
-    def prior(self, prior: Prior, low: Tensor | None = None, high: Tensor | None = None) -> Prior:
-        """A photo's prior for all: what is shared counts once.
+    def prior(self, priors: Sequence[Prior]) -> Prior:
+        """The photos' priors as one: what is shared counts once, in the mean of what they say of it."""
 
-        Args:
-            low, high: `(n, K)` ranges of each photo, if they differ from the prior's.
-        """
+        def joined(name: str) -> Tensor:
+            return self.joined(torch.stack([getattr(prior, name) for prior in priors]))
 
-        def for_all(values: Tensor) -> Tensor:
-            return self.joined(values.expand(len(self.problems), -1))
-
-        ranges = [prior.low if low is None else low, prior.high if high is None else high]
-        return Prior(*map(for_all, (prior.mean, prior.precision, prior.sparsity, *ranges)))
+        return Prior(*map(joined, ("mean", "precision", "sparsity", "low", "high")))
 
     def residual(self, y: Tensor) -> Tensor:
         return torch.cat([one.residual(x) for one, x in zip(self.problems, self.apart(y), strict=True)])
