@@ -1,22 +1,25 @@
 """Every solver on the chain: how many evaluations, and how long, until landmarks are as close as they get.
 
-    python benchmarks/solvers.py [PHOTO …] [--steps N] [--json FILE]   # the example and other photos
-    python benchmarks/solvers.py … --write                             # into results/ and docs/solvers.md
+    python benchmarks/solvers.py [PHOTO …] [--steps 20] [--workers 2] [--rows FILE]   # the example, and more
+    python benchmarks/solvers.py … --write                       # into results/ and docs/solvers.md
 
-All solvers start where the warm start ends and lower the same objective: the chain's landmark term, and the
-prior of a face whose identity is as free as in a fit's last stage. A photo's level is 1.02 times the least f,
-or the least residual (% of the outer-eye distance), at which any of them ends; counted is what each spent
-until it was there. An evaluation is one pass through detect ∘ render ∘ deform, a gradient one back. Time is
-processor time of one thread. The last row is a fit as it comes: its stages have other priors, so it has no
-part in the level.
+All solvers start where the warm start ends, in the photo's light and colours, and lower the same objective:
+the chain's landmark term, and the prior of a face whose identity is as free as in a fit's last stage. A
+photo's level is 1.02 times the least f, or the least residual (% of the outer-eye distance), at which any of
+them ends; counted is what each spent until it was there. An evaluation is one pass through
+detect ∘ render ∘ deform, a gradient one back. Time is processor time of one thread. The last row is a fit as
+it comes: its stages have other priors, so it has no part in the levels. `--rows` keeps every photo, and a
+second run goes on there.
 """
 
 import argparse
 import json
 import math
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -24,6 +27,7 @@ from stations import write_between_markers
 from torch import Tensor
 
 from pipeline import assets, uncertainty
+from pipeline.calibrate import largest_face
 from pipeline.config import Config
 from pipeline.fit import FaceFitter
 from pipeline.objective import LandmarkObjective
@@ -40,8 +44,7 @@ from pipeline.solve.nesterov import Nesterov
 from pipeline.solve.priors import Prior
 from pipeline.solve.problem import WithStandIn
 from pipeline.solve.rmsprop import RMSprop
-from pipeline.solve.solver import Solution, Solver
-from pipeline.target.faces import find_faces
+from pipeline.solve.solver import Solver
 from pipeline.target.photo import read_photo
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +53,7 @@ PAGE = ROOT / "docs" / "solvers.md"
 NEAR = 1.02
 RATE = 0.3  # of Adam and RMSprop: a move alone that would lower the objective by half of 0.3²
 STAGED = "a fit, in stages"
+Runs = dict[str, list[dict[str, float]]]  # solver → what was reached after every evaluation
 
 
 def solvers(steps: int, metric: Tensor, pose: Tensor) -> dict[str, tuple[Solver, bool]]:
@@ -91,44 +95,59 @@ class Watched:
         )
 
 
-def measure(path: Path, steps: int) -> dict[str, list[dict[str, float]]]:
-    """The rows of every solver on the largest face of a photo."""
-    fitter = FaceFitter(Config())
-    photo = read_photo(path)
-    face = max(find_faces(photo.pixels), key=lambda face: face.area)
-    target = fitter.target(photo, face)
-    camera = fitter.camera(photo, target)
-    objective = fitter.objective(target, camera)
-    start = fitter.warm_start(objective, fitter.first_guess(target, camera))
-    before = objective.percent(objective.residual(start))
-    prior = uncertainty.belief(fitter.prior, fitter.rig, fitter.config.priors)
-    pose = torch.zeros(len(start), dtype=torch.bool)
-    pose[fitter.rig.controls.groups["pose"]] = True
-    metric = 1 / (objective.stand_in(start).square().sum(0) + prior.precision)
-    runs: dict[str, Callable[[Watched], object]] = {
-        name: run(solver, embedded, objective, prior, start)
-        for name, (solver, embedded) in solvers(steps, metric, pose).items()
-    }
-    runs[STAGED] = lambda watched: fitter.solve(objective, start, watched)
-    found = {}
-    for name, go in runs.items():
-        watched = Watched(objective, before)
-        solution = go(watched)
-        if isinstance(solution, Solution):
-            for row, value in zip(
-                watched.rows, solution.trace.column("objective").cummin(0).values, strict=True
-            ):
-                row["objective"] = float(value)
+@cache
+def loaded() -> FaceFitter:
+    return FaceFitter(Config())
+
+
+@dataclass(frozen=True)
+class Case:
+    """The largest face of a photo where all solvers start: read, placed and dressed once."""
+
+    fitter: FaceFitter
+    objective: LandmarkObjective
+    prior: Prior
+    start: Tensor
+    percent: float
+
+    @classmethod
+    def of(cls, path: Path) -> "Case":
+        fitter, photo = loaded(), read_photo(path)
+        target = fitter.target(photo, largest_face(photo)[1])
+        camera = fitter.camera(photo, target)
+        objective = fitter.objective(target, camera)
+        start = fitter.warm_start(objective, fitter.first_guess(target, camera))
+        fitter.dress(photo, target, camera, objective, start)
+        prior = uncertainty.belief(fitter.prior, fitter.rig, fitter.config.priors)
+        return cls(fitter, objective, prior, start, objective.percent(objective.residual(start)))
+
+    def solvers(self, steps: int) -> dict[str, tuple[Solver, bool]]:
+        pose = torch.zeros(len(self.start), dtype=torch.bool)
+        pose[self.fitter.rig.controls.groups["pose"]] = True
+        metric = 1 / (self.objective.stand_in(self.start).square().sum(0) + self.prior.precision)
+        return solvers(steps, metric, pose)
+
+    def value(self, x: Tensor) -> float:
+        return float(0.5 * self.objective.residual(x).square().sum() + self.prior.value(x))
+
+
+def measure(path: Path, steps: int) -> tuple[str, Runs]:
+    """The photo's name, and the rows of every solver on it."""
+    torch.set_num_threads(1)
+    case, found = Case.of(path), {}
+    for name, (solver, embedded) in case.solvers(steps).items():
+        problem = WithStandIn(case.objective) if embedded else case.objective
+        watched = Watched(case.objective, case.percent)
+        solution = solver.minimize(problem, case.prior, case.start, on_step=watched)
+        lowest = solution.trace.column("objective").cummin(0).values.tolist()
+        for row, value in zip(watched.rows, lowest, strict=True):
+            row["objective"] = value
         found[name] = watched.rows
-        print(f"{path.name:20} {name:28} {watched.rows[-1]['residual']:.3f} %", flush=True)
-    return found
-
-
-def run(
-    solver: Solver, embedded: bool, objective: LandmarkObjective, prior: Prior, start: Tensor
-) -> Callable[[Watched], object]:
-    problem = WithStandIn(objective) if embedded else objective
-    return lambda watched: solver.minimize(problem, prior, start, on_step=watched)
+    watched = Watched(case.objective, case.percent)
+    solution, _ = case.fitter.solve(case.objective, case.start, watched)
+    watched.rows[-1]["objective"] = case.value(solution.x)
+    found[STAGED] = watched.rows
+    return path.name, found
 
 
 def spent(rows: list[dict[str, float]], what: str, level: float) -> dict[str, float] | None:
@@ -136,16 +155,16 @@ def spent(rows: list[dict[str, float]], what: str, level: float) -> dict[str, fl
     return next((row for row in rows if row.get(what, math.inf) <= level), None)
 
 
-def table(photos: dict[str, dict[str, list[dict[str, float]]]]) -> str:
+def table(photos: dict[str, Runs]) -> str:
     """Markdown: medians over photos, by f and by the residual."""
     head = ["solver", *["f reached", "evaluations", "gradients", "seconds"], "f at the end"]
-    head += ["residual reached", "evaluations", "residual at the end, % IOD"]
+    head += ["residual reached", "evaluations", "seconds", "residual at the end, % IOD"]
     lines = [f"| {' | '.join(head)} |", "|---" + "|---:" * (len(head) - 1) + "|"]
     for solver in next(iter(photos.values())):
         cells = []
         for what, keys in (
             ("objective", ("evaluations", "gradients", "seconds")),
-            ("residual", ("evaluations",)),
+            ("residual", ("evaluations", "seconds")),
         ):
             there = [
                 spent(of[solver], what, NEAR * min(of[one][-1][what] for one in of if one != STAGED))
@@ -168,25 +187,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photos", nargs="*", type=Path, help="besides the example")
-    parser.add_argument("--steps", type=int, default=40, help="of a solver, at most")
-    parser.add_argument("--json", type=Path, help="write the raw figures here")
+    parser.add_argument("--steps", type=int, default=20, help="of a solver, at most")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rows", type=Path, help="keeps every photo; a second run goes on there")
     parser.add_argument("--write", action="store_true", help="into benchmarks/results and docs/solvers.md")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    photos: dict[str, dict[str, list[dict[str, float]]]] = {}
-    text = ""
-    for path in [assets.path("example.png"), *options.photos]:
-        photos[path.name] = measure(path, options.steps)
-        text = json.dumps({"steps": options.steps, "photos": photos}) + "\n"
-        if options.json:  # after every photo: it takes a while
-            options.json.write_text(text, encoding="utf-8")
+    photos: dict[str, Runs] = {}
+    if options.rows and options.rows.is_file():
+        photos = dict(json.loads(line) for line in options.rows.read_text("utf-8").splitlines())
+    paths = [assets.path("example.png"), *options.photos]
+    todo = [path for path in paths if path.name not in photos]
+    with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
+        for name, found in pool.imap_unordered(partial(measure, steps=options.steps), todo):
+            photos[name] = found
+            print(name, *(f"{rows[-1]['residual']:.3f}" for rows in found.values()), flush=True)
+            if options.rows:
+                with options.rows.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps([name, found]) + "\n")
+    photos = dict(sorted(photos.items()))
     print(table(photos))
     for name, of in photos.items():
         for solver, rows in of.items():
             if rows[-1]["residual"] > rows[0]["residual"]:
                 print(f"{name}: {solver} ends above its start")
     if options.write:
-        RESULTS.write_text(text, encoding="utf-8")
+        RESULTS.write_text(json.dumps({"steps": options.steps, "photos": photos}) + "\n", encoding="utf-8")
         write_between_markers(PAGE, "solvers", table(photos))
 
 
