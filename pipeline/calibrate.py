@@ -1,7 +1,7 @@
 """A person's own head from several photos: one shape that explains them all.
 
 Each photo has its own expression, pose, camera, light and colours; the shape is shared
-(`pipeline/solve/shared.py`). Neutral photos tell most: there all that is seen is shape.
+(`pipeline/solve/shared_broyden.py`). Neutral photos tell most: there all that is seen is shape.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from pipeline.fit import FaceFitter, Progress
 from pipeline.objective import LandmarkObjective, robust_loss
 from pipeline.render.camera import Camera
 from pipeline.rigs.fittable import fittable_rig
-from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.priors import Prior
 from pipeline.solve.shared import Shared
+from pipeline.solve.shared_broyden import SharedBroyden
 from pipeline.subject import Subject, offsets
 from pipeline.target.faces import Face, find_faces
 from pipeline.target.photo import Photo
@@ -137,7 +137,7 @@ def solve_together(fitter: FaceFitter, views: Sequence[View], on_progress: Progr
         for view in views:
             view.dress(fitter)
         together = Shared([view.objective for view in views], is_shape)
-        solver = AdjointBroyden(
+        solver = SharedBroyden(
             steps=count,
             gradients=settings.derivatives != "embedding",
             refresh=not chain_only,

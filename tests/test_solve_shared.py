@@ -9,10 +9,13 @@ from torch import Tensor
 
 from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.block_arrow import BlockArrow
+from pipeline.solve.descent import Point
 from pipeline.solve.lbfgs import LBFGS
 from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
+from pipeline.solve.robust import Squares
 from pipeline.solve.shared import Shared
+from pipeline.solve.shared_broyden import SharedBroyden
 from pipeline.solve.solver import Solver
 
 PHOTOS = 3
@@ -76,7 +79,12 @@ def test_the_prior_counts_what_is_shared_once() -> None:
 
 @pytest.mark.parametrize(
     "solver",
-    [AdjointBroyden(steps=200, tolerance=1e-12, patience=10), LevenbergMarquardt(), LBFGS()],
+    [
+        SharedBroyden(steps=200, tolerance=1e-12, patience=10),
+        AdjointBroyden(steps=200, tolerance=1e-12, patience=10),
+        LevenbergMarquardt(),
+        LBFGS(),
+    ],
     ids=lambda solver: type(solver).__name__,
 )
 def test_a_shared_identity_is_found(solver: Solver) -> None:
@@ -88,6 +96,32 @@ def test_a_shared_identity_is_found(solver: Solver) -> None:
     assert bool((found[1:, IS_SHARED] == found[0, IS_SHARED]).all())
 
     def alone(n: int) -> Tensor:
-        return solver.minimize(photo(n), PRIOR, torch.zeros(5).double()).x
+        return LevenbergMarquardt().minimize(photo(n), PRIOR, torch.zeros(5).double()).x
 
     assert float((alone(0) - TRUTH[0]).abs().max()) > 2 * 0.02  # one photo does not tell
+
+
+def test_without_anything_learnt_a_step_in_blocks_is_the_dense_one() -> None:
+    start, prior = torch.full((9,), 0.1).double(), together().prior([PRIOR] * PHOTOS)
+    dense, blocks = (
+        solver(steps=1, gradients=False).minimize(together(), prior, start).x
+        for solver in (AdjointBroyden, SharedBroyden)
+    )
+    assert torch.allclose(dense, blocks, atol=1e-9) and not torch.allclose(dense, start)
+
+
+def test_the_blocks_learn_the_gradient_of_all_and_the_secant_of_each() -> None:
+    problem, y = together(), torch.full((9,), 0.1).double()
+    prior = problem.prior([PRIOR] * PHOTOS)
+    residual, vjp = problem.residual_and_vjp(y)
+    ones, value = torch.ones_like(residual), torch.zeros(()).double()
+    here = Point(y, residual, value, ones, residual, vjp(residual) + prior.gradient(y))
+    estimate = SharedBroyden().begin(problem, prior, Squares())
+    estimate.arrive(here, torch.tensor(True))
+    assert torch.allclose(estimate.pull(residual), vjp(residual), atol=1e-9)
+
+    step = estimate.step(here, torch.tensor(1e2))
+    there = problem.residual(y + step.d)
+    estimate.tried(here, step, there, torch.tensor(True))
+    each = (estimate.jacobian @ problem.apart(step.d)[..., None]).squeeze(-1)
+    assert torch.allclose(each, estimate.by_photo(there - residual), atol=1e-9)

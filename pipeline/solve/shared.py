@@ -2,10 +2,10 @@
 
 Unknowns are y = [shared | own_1 | … | own_n] as in `block_arrow.py`: what is shared (an identity) once, and
 each photo's own controls (expression, pose). Residuals follow each other. To a solver it is a problem like
-any other:
+any other, and `shared_broyden.py` knows how it is built:
 
     together = Shared(objectives, is_identity)
-    solution = AdjointBroyden().minimize(together, together.prior(priors), together.joined(starts))
+    solution = SharedBroyden().minimize(together, together.prior(priors), together.joined(starts))
     x = together.apart(solution.x)  # (n, K)
 """
 
@@ -40,6 +40,15 @@ class Shared:
         """`(K',)` → each photo's controls `(n, K)`."""
         return y[self.places]
 
+    def at(self, y: Tensor) -> list[tuple[Any, Tensor]]:
+        """Each problem, and its controls `(K,)`."""
+        return list(zip(self.problems, self.apart(y), strict=True))
+
+    def gathered(self, pulled: Tensor) -> Tensor:
+        """`(n, K)` derivatives by each photo's controls → `(K',)`: of what is shared, their sum."""
+        flat = pulled.new_zeros(int(self.places.max()) + 1)
+        return flat.index_add(0, self.places.flatten(), pulled.flatten())
+
     def joined(self, x: Tensor) -> Tensor:
         """`(n, K)` → `(K',)`; of what is shared, the mean, exactly what they are where all are the same."""
         first = x[0, self.shared]
@@ -55,25 +64,24 @@ class Shared:
         return Prior(*map(joined, ("mean", "precision", "sparsity", "low", "high")))
 
     def residual(self, y: Tensor) -> Tensor:
-        return torch.cat([one.residual(x) for one, x in zip(self.problems, self.apart(y), strict=True)])
+        return torch.cat([one.residual(x) for one, x in self.at(y)])
 
     def residual_and_vjp(self, y: Tensor) -> tuple[Tensor, Vjp]:
-        each = [one.residual_and_vjp(x) for one, x in zip(self.problems, self.apart(y), strict=True)]
+        each = [one.residual_and_vjp(x) for one, x in self.at(y)]
         sizes = [len(residual) for residual, _ in each]
 
         def vjp(v: Tensor) -> Tensor:
             pulled = [pull(part) for (_, pull), part in zip(each, v.split(sizes), strict=True)]
-            flat = torch.zeros_like(y)
-            return flat.index_add(0, self.places.flatten(), torch.stack(pulled).flatten())
+            return self.gathered(torch.stack(pulled))
 
         return torch.cat([residual for residual, _ in each]), vjp
 
     def jacobian(self, y: Tensor) -> Tensor:
         """`(K',)` → `(n M, K')`, zero where a photo does not depend on another's own controls."""
-        return self._spread([one.jacobian(x) for one, x in zip(self.problems, self.apart(y), strict=True)], y)
+        return self._spread([one.jacobian(x) for one, x in self.at(y)], y)
 
     def stand_in(self, y: Tensor) -> Tensor:
-        return self._spread([one.stand_in(x) for one, x in zip(self.problems, self.apart(y), strict=True)], y)
+        return self._spread([one.stand_in(x) for one, x in self.at(y)], y)
 
     def _spread(self, jacobians: list[Tensor], y: Tensor) -> Tensor:
         rows = [
