@@ -84,7 +84,7 @@ def test_slopes_are_judged_by_direction_and_length() -> None:
         for k in range(3)
     ]
     right, short = judged(columns, here, made), judged(columns / 2, here, made)
-    assert all(abs(move["cosine"] - 1) < 1e-9 for move in [*right["moves"], *short["moves"]])
-    assert all(abs(move["length"] - 0.5) < 1e-9 for move in short["moves"])
+    assert right["cosine"] == short["cosine"] == right["length"] == [1.0] * 6
+    assert short["length"] == [0.5] * 6
     assert abs(right["gradient_small"] - 1) < 1e-9 and abs(short["gradient_length_large"] - 0.5) < 1e-9
     assert judged(-columns, here, made)["gradient_small"] < -0.99
