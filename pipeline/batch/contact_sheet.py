@@ -9,8 +9,6 @@ from PIL import Image, ImageOps
 from pipeline.batch.disk import whole_file
 from pipeline.batch.manifest import Entry
 from pipeline.batch.summary import fitted
-from pipeline.outputs.overlay import PAPER
-from pipeline.outputs.sheet import sheet
 
 CELL = (480, 176)  # pixels of an overlay
 COLUMNS, ROWS = 4, 10
@@ -30,6 +28,8 @@ def write_contact_sheets(folder: Path, entries: Iterable[Entry]) -> list[Path]:
         shown = [(_drawable(words), picture) for words, picture in islice(cells, COLUMNS * ROWS)]
         if not shown:
             break
+        from pipeline.outputs.sheet import sheet
+
         paths.append(folder / f"contact_sheet-{page}.png")
         with whole_file(paths[-1]) as draft:
             sheet(shown, min(COLUMNS, len(shown))).save(draft, "PNG")
@@ -41,7 +41,7 @@ def write_contact_sheets(folder: Path, entries: Iterable[Entry]) -> list[Path]:
 def _overlay(face: Path) -> Image.Image | None:
     try:
         with Image.open(face / "overlay.png") as picture:
-            return ImageOps.pad(picture.convert("RGB"), CELL, Image.Resampling.BOX, PAPER)
+            return ImageOps.pad(picture.convert("RGB"), CELL, Image.Resampling.BOX, picture.getpixel((0, 0)))
     except OSError:
         return None
 

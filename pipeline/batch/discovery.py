@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import ChainRigError
-from pipeline.evaluation.folder import IMAGES
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif")
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,11 @@ def publish(faces: Path, place: Path, run: Path) -> None:
         for file in folder.iterdir():
             sync(file)
         sync(folder)
-    if new:
-        _make(place, run)
     old = faces / "old"
     old.mkdir()
-    if place.is_dir():
+    if new:
+        _make(place, run)
+    if new or place.is_dir():
         for folder in [folder for folder in place.iterdir() if FACE.fullmatch(folder.name)]:
             folder.rename(old / folder.name)
         for folder in new:

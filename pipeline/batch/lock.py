@@ -14,7 +14,7 @@ from pipeline.batch.disk import PRIVATE, CannotWrite
 from pipeline.errors import ChainRigError
 
 WHOLE = "whole"
-MOMENT = 2.0  # seconds: another run may just look whether it is alone
+MOMENT = 0.5  # seconds: another run may just look whether it is alone
 
 
 @contextlib.contextmanager

@@ -5,10 +5,13 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import assets
-from pipeline.config import Config
 from pipeline.errors import ChainRigError
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 PACKAGES = ("chainrig", "torch", "numpy", "numba")
 
@@ -28,7 +31,7 @@ class Recipe:
     versions: str
 
 
-def recipe_of(config: Config, faces: str) -> Recipe:
+def recipe_of(config: "Config", faces: str) -> Recipe:
     """Of a run with these settings.
 
     Args:
@@ -55,7 +58,7 @@ def _shipped() -> list[Path]:
     return sorted([*folder.glob("*.npz"), *folder.glob("*.safetensors")])
 
 
-def _named(config: Config) -> list[Path]:
+def _named(config: "Config") -> list[Path]:
     """Files by path; downloaded weights have their hash in their name."""
     settings = config.fit.rig, config.fit.subject, config.landmarks.bias_file, config.landmarks.detector
     return [Path(name) for name in settings if name is not None and Path(name).is_file()]
