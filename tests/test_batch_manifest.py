@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from batch_of_tests import RECIPE, batch, images, load
 
 from pipeline.batch.disk import CannotWrite
 from pipeline.batch.manifest import Entry, FittedFace, Manifest, read_manifests
-from pipeline.batch.plan import Task
+from pipeline.batch.plan import Task, Why
 from pipeline.batch.recipe import recipe_of
 from pipeline.batch.work import failed
 from pipeline.commands.batch import run_batch
@@ -76,8 +77,8 @@ def test_other_settings_or_weights_redo_everything_and_other_versions_do_not(tmp
     source, out = images(tmp_path / "photos", {"a.jpg": "ok", "b.jpg": "bad"}), tmp_path / "out"
     run_batch(batch(source, out, workers=1), load, False, True)
 
-    def todo(**changes: str) -> dict[str, int]:
-        return dict(batch(source, out, recipe=replace(RECIPE, **changes)).plan().why)
+    def todo(**changes: str) -> Mapping[Why, int]:
+        return batch(source, out, recipe=replace(RECIPE, **changes)).plan().why
 
     assert todo() == {} and todo(config_sha256="x") == {"settings": 2} == todo(weights_sha256="x")
     kept = batch(source, out, recipe=replace(RECIPE, versions="newer")).plan()

@@ -1,19 +1,12 @@
 """Fitting many images, one process a core, and judging each fit where it was made."""
 
-import os
-import signal
-import traceback
-from collections.abc import Iterator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
-from functools import cache
-from multiprocessing import parent_process
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from pipeline.batch.pool import Lost, Pool, cores, crash
 from pipeline.config import Config
-from pipeline.detect.training.workers import pool
-from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
 from pipeline.evaluation.folder import Item
 from pipeline.evaluation.row import Row, row_of
@@ -22,12 +15,7 @@ from pipeline.evaluation.truth import read_truth
 if TYPE_CHECKING:
     from pipeline.fit import FaceFitter
 
-
-def cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+__all__ = ["cores", "evaluate"]
 
 
 def evaluate(items: list[Item], config: Config, workers: int, fit_to_labels: bool = False) -> Iterator[Row]:
@@ -38,47 +26,27 @@ def evaluate(items: list[Item], config: Config, workers: int, fit_to_labels: boo
         fit_to_labels: labels are what is fitted, where there are any, and not only what judges the fit.
 
     Raises:
-        ChainRigError: the configuration cannot be used, or a worker was killed.
+        ChainRigError: the configuration cannot be used, or a worker was killed while it was starting.
     """
-    settings = config.model_dump_json()
+    prepare = partial(judging, config.model_dump_json(), fit_to_labels)
     if min(workers, len(items)) <= 1:
-        fitter_of(settings)  # a setting that cannot be used is no fault of the first image
-        for item in items:
-            yield one(item, settings, fit_to_labels)
+        yield from map(prepare(), items)
         return
-    executor = pool(min(workers, len(items)))
-    try:
-        futures = [executor.submit(one, item, settings, fit_to_labels) for item in items]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool:
-        raise ChainRigError(
-            f"One of {workers} workers was killed, probably for want of memory: give fewer with --workers."
-        ) from None
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with closing(Pool(prepare, min(workers, len(items))).run(items)) as results:
+        for item, row in results:
+            yield Row(item.name, "crashed", row.why) if isinstance(row, Lost) else row
 
 
-def one(item: Item, settings: str, fit_to_labels: bool) -> Row:
-    """The row of one image.
+def judging(settings: str, fit_to_labels: bool) -> Callable[[Item], Row]:
+    """The function that gives an image its row.
 
     Args:
         settings: the configuration as JSON: two processes share nothing else.
 
     Raises:
-        ChainRigError: the configuration cannot be used.
+        ChainRigError: the configuration cannot be used, which is no fault of the first image.
     """
-    if parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupted worker ends without a word
-    fitter = fitter_of(settings)
-    try:
-        return _fitted(fitter, item, fit_to_labels)
-    except ChainRigError as refused:
-        return Row(item.name, "failed", str(refused).replace(str(item.path), item.path.name))
-    except Exception as error:  # a long run goes on; the row tells
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        return Row(item.name, "crashed", lacking(error) or f"{type(error).__name__}: {error} ({where})")
+    return partial(_row, fitter_of(settings), fit_to_labels)
 
 
 @cache
@@ -95,6 +63,15 @@ def fitter_of(settings: str) -> "FaceFitter":
     config = Config.model_validate_json(settings)
     torch.set_num_threads(config.fit.threads)
     return FaceFitter(config)
+
+
+def _row(fitter: "FaceFitter", fit_to_labels: bool, item: Item) -> Row:
+    try:
+        return _fitted(fitter, item, fit_to_labels)
+    except ChainRigError as refused:
+        return Row(item.name, "failed", str(refused).replace(str(item.path), item.path.name))
+    except Exception as error:  # a long run goes on; the row tells
+        return Row(item.name, "crashed", crash(error))
 
 
 def _fitted(fitter: "FaceFitter", item: Item, fit_to_labels: bool) -> Row:

@@ -1,0 +1,129 @@
+"""`chainrig batch` as a person meets it; one run fits for real."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_of_tests import batch, images, load
+from conftest import Fitted, Run
+from PIL import Image
+
+from pipeline import assets
+from pipeline.batch.files import write_run_files
+from pipeline.batch.live_link import timecode
+from pipeline.commands.batch import run_batch
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The example photo, and what is no photo, by the command's own work with its default settings."""
+    from functools import partial
+
+    from pipeline.batch.fitting import load as load_fitter
+    from pipeline.batch.recipe import recipe_of
+    from pipeline.config import Config
+
+    folder = tmp_path_factory.mktemp("batch")
+    images(folder / "photos", {"broken.jpg": "no image"})
+    (folder / "photos" / "ünï é.png").write_bytes(assets.path("example.png").read_bytes())
+    wanted = batch(folder / "photos", folder / "out", workers=1, recipe=recipe_of(Config(), "largest"))
+    run_batch(wanted, partial(load_fitter, Config().model_dump_json(), "largest"), False, True)
+    return folder / "out"
+
+
+def test_an_image_has_the_files_that_fit_writes(fitted: Path, example_fit: Fitted) -> None:
+    face = fitted / "ünï é" / "face-0"
+    assert {path.name for path in face.iterdir()} == {path.name for path in example_fit.folder.iterdir()}
+    for name in ("controls.csv", "config.yaml", "overlay.png"):
+        assert (face / name).read_bytes() == (example_fit.folder / name).read_bytes()
+    found: dict[str, Any] = json.loads((face / "fit.json").read_text())
+    for own in ("photo", "seconds"):
+        del found[own]
+    assert found == {key: value for key, value in example_fit.document.items() if key in found}
+    assert len(found) == len(example_fit.document) - 2
+
+
+def test_the_summary_has_a_line_for_every_face_and_failure(fitted: Path, example_fit: Fitted) -> None:
+    with (fitted / "summary.csv").open(encoding="utf-8", newline="") as file:
+        broken, photo = csv.DictReader(file)
+    assert broken["status"] == "failed" and "not an image" in broken["error"] and not broken["jawOpen"]
+    assert (photo["input"], photo["folder"], photo["face"]) == ("ünï é.png", "ünï é/face-0", "0")
+    document = example_fit.document
+    for name, value in (document["controls"] | document["identity"]).items():
+        assert float(photo[name]) == pytest.approx(value, rel=1e-5, abs=1e-9)
+    final = document["residual"]["final_percent_iod"]
+    assert float(photo["residual_final_percent"]) == pytest.approx(final, rel=1e-5)
+    assert float(photo["yaw_deg"]) == pytest.approx(document["pose"]["head_yaw_pitch_roll_deg"][0], rel=1e-5)
+    assert photo["status"] == document["status"]
+
+
+def test_the_recording_has_a_frame_at_the_images_place(fitted: Path) -> None:
+    header, frame = (fitted / "live_link.csv").read_text().splitlines()
+    one = (fitted / "ünï é" / "face-0" / "controls.csv").read_text().splitlines()
+    assert header == one[0]
+    assert frame.split(",")[0] == "00:00:00:01.000" and frame.split(",")[1:] == one[1].split(",")[1:]
+    assert timecode(30 * 3671 + 29) == "01:01:11:29.000"
+
+
+def test_the_contact_sheet_shows_the_overlay(fitted: Path) -> None:
+    with Image.open(fitted / "contact_sheet-1.png") as page:
+        assert 480 < page.width < 520 and 176 < page.height < 260
+        assert len(page.getcolors(1 << 20) or []) > 1000
+    assert not (fitted / "contact_sheet-2.png").exists()
+
+
+def test_the_runs_files_are_made_anew_only_after_the_manifest_changed(fitted: Path) -> None:
+    assert write_run_files(fitted) == []
+    (fitted / "summary.csv").unlink()
+    assert write_run_files(fitted)[-1] == fitted / "summary.csv"
+
+
+def test_what_there_is_to_do_is_said_and_nothing_is_written(tmp_path: Path, run: Run) -> None:
+    source, out = (
+        images(tmp_path / "photos", {"a.jpg": "ok", "b.jpg": "bad", "c.jpg": "ok"}),
+        tmp_path / "out",
+    )
+    assert run("batch", source, "--out", out, "--dry-run")[:2] == (0, "3 images: 3 to do.\n")
+    assert run("batch", source, "--out", out, "--dry-run", "--limit", 2)[1] == "2 images: 2 to do.\n"
+    assert not out.exists()
+    run_batch(batch(source, out, workers=1), load, False, True)
+    before = (out / "manifest.jsonl").read_bytes()
+    told = run("batch", source, "--out", out, "--dry-run")[1]
+    assert told == "3 images: 3 to do (3 fitted with other settings or weights).\n"
+    shares = [run("batch", source, "--out", out, "--dry-run", "--shard", f"{i}/2")[1] for i in (1, 2)]
+    assert sum(int(told.split()[0]) for told in shares) == 3
+    assert (out / "manifest.jsonl").read_bytes() == before
+
+
+def test_a_run_tells_what_failed_and_where_its_files_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = images(tmp_path / "photos", {"a.jpg": "ok", "b.jpg": "bad"}), tmp_path / "out"
+    run_batch(batch(source, out, workers=1), load, False, False)
+    told = capsys.readouterr().out
+    assert "2 images: 2 to do." in told and "b.jpg failed: b.jpg is not an image." in told
+    assert str(out / "summary.csv") in told
+    run_batch(batch(source, out, workers=1), load, False, False)
+    told = capsys.readouterr().out
+    assert told == "2 images: nothing to do, 1 done before, 1 failed before (--retry-failed tries again).\n"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--shard", "3/2"], "--shard takes I/N"),
+        (["--shard", "x"], "--shard takes I/N"),
+        (["--face", "some"], "--face takes largest or all"),
+        (["--engine", "slurm"], "--engine takes local or ray"),
+        (["--set", "fit.iteratons=3"], "iterations"),
+        (["--subject", "nobody.json"], "nobody.json"),
+        (["--exclude", "*"], "--include and --exclude"),
+        (["--limit", "0"], "limit"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence(tmp_path: Path, run: Run, options: list[str], words: str) -> None:
+    source = images(tmp_path / "photos", {"a.jpg": "ok"})
+    code, _, told = run("batch", source, "--out", tmp_path / "out", "--workers", 1, *options)
+    assert code == 2 and words in told and told.count("\n") == 1
