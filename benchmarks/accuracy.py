@@ -9,14 +9,17 @@ and `mouthSmile` (mean of left and right) should rise from the first to the seco
 import argparse
 import json
 import multiprocessing
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
-from statistics import mean, median
+from typing import Any
 
 import torch
 
 from pipeline import assets
 from pipeline.config import load_config
+from pipeline.evaluation.row import Row, row_of
+from pipeline.evaluation.statistics import of_fits, of_neutral, of_smiles
 from pipeline.fit import FaceFitter
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
@@ -27,48 +30,51 @@ def _fitter(settings: tuple[str, ...]) -> FaceFitter:
     return FaceFitter(load_config(None, list(settings)))
 
 
-def fit(path: Path, settings: list[str]) -> dict:
-    """One row of the table."""
+def fit(path: Path, settings: list[str]) -> Row:
+    """What became of a photo."""
     torch.set_num_threads(1)
     fitter = _fitter(tuple(settings))
     photo = read_photo(path)
     result = fitter.fit(photo, max(find_faces(photo.pixels), key=lambda face: face.area))
-    controls = result.controls
+    return row_of(path.stem, result)
+
+
+def record(row: Row) -> dict[str, Any]:
+    """One row of the table."""
+    fit = row.found
+    assert fit is not None
     return {
-        "photo": path.stem,
-        "start": result.residual_start,
-        "final": result.residual_final,
-        "evaluations": result.evaluations,
-        "gradients": result.gradients,
-        "status": result.status,
-        "mean_expression": mean(abs(value) for value in controls.values()),
-        "largest_expression": max(controls.values()),
-        "smile": (controls["mouthSmileLeft"] + controls["mouthSmileRight"]) / 2,
-        "yaw_pitch_focal": [*result.rotation_vector[:2], result.focal_px],
-        "seconds": result.seconds,
+        "photo": row.path,
+        "start": fit.residual_start_percent,
+        "final": fit.residual_final_percent,
+        "evaluations": fit.evaluations,
+        "gradients": fit.gradients,
+        "status": row.status,
+        "mean_expression": fit.mean_expression,
+        "largest_expression": fit.largest_expression,
+        "smile": fit.smile,
+        "yaw_pitch_focal": [fit.pose["headRotationX"], fit.pose["headRotationY"], fit.focal_px],
+        "seconds": fit.seconds,
     }
 
 
-def summary(rows: list[dict]) -> dict:
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """What the table comes to."""
-    by_name = {row["photo"]: row for row in rows}
-    neutral = [row for row in rows if row["photo"].endswith("_neutral")]
-    pairs = [(row, by_name.get(row["photo"].replace("_neutral", "_smiling"))) for row in neutral]
-    rises = [smiling["smile"] - row["smile"] for row, smiling in pairs if smiling is not None]
+    fits, neutral, smile = of_fits(rows), of_neutral(rows), of_smiles(rows)
     out = {
         "photos": len(rows),
-        "final_mean": mean(row["final"] for row in rows),
-        "final_worst": max(row["final"] for row in rows),
-        "not_below_start": sum(row["final"] >= row["start"] for row in rows),
-        "evaluations_mean": mean(row["evaluations"] for row in rows),
-        "evaluations_most": max(row["evaluations"] for row in rows),
-        "seconds_mean": mean(row["seconds"] for row in rows),
+        "final_mean": fits["residual_percent_mean"],
+        "final_worst": fits["residual_percent_worst"],
+        "not_below_start": fits["not_below_start"],
+        "evaluations_mean": fits["evaluations_mean"],
+        "evaluations_most": fits["evaluations_most"],
+        "seconds_mean": fits["seconds_mean"],
     }
     if neutral:
-        out["neutral_mean_expression"] = mean(row["mean_expression"] for row in neutral)
-        out["neutral_median_largest"] = median(row["largest_expression"] for row in neutral)
-    if rises:
-        out["smile_rise_mean"], out["smile_rise_least"] = mean(rises), min(rises)
+        out["neutral_mean_expression"] = neutral["mean_expression"]
+        out["neutral_median_largest"] = neutral["largest_median"]
+    if smile:
+        out["smile_rise_mean"], out["smile_rise_least"] = smile["rise_mean"], smile["rise_least"]
     return out
 
 
@@ -85,7 +91,8 @@ def main() -> None:
             p for p in arguments.folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png")
         )
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        rows = pool.map(partial(fit, settings=arguments.set), paths, chunksize=1)
+        found = pool.map(partial(fit, settings=arguments.set), paths, chunksize=1)
+    rows = [record(row) for row in found]
     print(
         f"{'photo':16}{'start':>7}{'final':>7}{'evals':>6}{'grads':>6}"
         f"{'mean|e|':>9}{'largest':>9}{'smile':>7}  status"
@@ -96,10 +103,10 @@ def main() -> None:
             f"{row['mean_expression']:9.3f}{row['largest_expression']:9.2f}{row['smile']:7.2f}"
             f"  {row['status']}"
         )
-    for name, value in summary(rows).items():
+    for name, value in summary(found).items():
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
     if arguments.json:
-        document = {"settings": arguments.set, "summary": summary(rows), "photos": rows}
+        document = {"settings": arguments.set, "summary": summary(found), "photos": rows}
         arguments.json.write_text(json.dumps(document, indent=1) + "\n")
 
 

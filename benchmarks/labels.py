@@ -2,56 +2,46 @@
 
     python benchmarks/labels.py FOLDER [--set a.b=c …] [--json FILE]
 
-FOLDER holds photos, each beside its labels: me.jpg and me.json, me.pts, me.ljson or me.csv.
+FOLDER holds photos, each beside its labels: me.jpg and me.json, me.pts, me.ljson or me.csv. Judged is as
+`chainrig evaluate FOLDER --fit-to-labels` does.
 """
 
 import argparse
 import json
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 
 from pipeline.config import load_config
+from pipeline.evaluation.row import row_of
 from pipeline.fit import FaceFitter
 from pipeline.target.faces import find_faces
 from pipeline.target.labels.read import read_labels
 from pipeline.target.photo import read_photo
-from pipeline.target.reading import converted
 
 SUFFIXES = (".json", ".pts", ".ljson", ".csv")
 
 
-def fit(fitter: FaceFitter, photo_path: Path, labels_path: Path) -> dict:
+def fit(fitter: FaceFitter, photo_path: Path, labels_path: Path) -> dict[str, Any]:
     """One row of the table; distances in % of the labels' outer-eye distance."""
     photo, labels = read_photo(photo_path), read_labels(labels_path, image=photo_path.name)
     labels.require_image(photo.width, photo.height)
     faces = find_faces(photo.pixels)
     face = faces[labels.face_among(torch.stack([face.box for face in faces]))]
     found = fitter.fit(photo, face, labels=labels)
-    assert found.labels is not None
-    used, iod = list(found.labels.index), labels.outer_eye_distance
-    assert iod is not None, f"{labels_path} does not label both outer eye corners"
-
-    def distance(points: torch.Tensor) -> torch.Tensor:  # (N,), NaN where not labelled
-        return (points.double() - labels.points).norm(dim=-1) / iod * 100
-
-    projected = distance(found.projected68)
-    detected = distance(converted(found.target.double(), found.scheme, labels.scheme.name)[:, :2])
-    kinds = [labels.scheme.regions[i] for i in used]
-    regions = {
-        name: mean(float(projected[i]) for i, kind in zip(used, kinds, strict=True) if kind == name)
-        for name in dict.fromkeys(kinds)
-    }
+    row = row_of(photo_path.stem, found, labels)
+    assert found.labels is not None and row.labels is not None and row.found is not None
     return {
-        "photo": photo_path.stem,
-        "points": len(used),
-        "detector_alone": float(detected[used].mean()),
-        "projected": float(projected[used].mean()),
-        "residual": found.residual_final,
-        "worst_point": float(projected[used].max()),
-        "regions": regions,
-        "mean_expression": mean(abs(value) for value in found.controls.values()),
+        "photo": row.path,
+        "points": len(row.labels.points),
+        "detector_alone": row.labels.detector,
+        "projected": row.labels.fitted,
+        "residual": row.found.residual_final_percent,
+        "worst_point": row.labels.worst,
+        "regions": row.labels.regions,
+        "mean_expression": row.found.mean_expression,
         "report": found.labels.report,
     }
 

@@ -5,8 +5,9 @@
 Every person is a head and a skin of `known_controls.py`, photographed with other expressions, poses and
 lights; focal lengths are known. Each photo is fitted alone, then all of a person together, as
 `chainrig fit --share-identity` does. A head's error is the mean distance of its landmarks at rest from the
-true ones, in millimetres; expressions' errors are those of `chainrig evaluate`. `--rows` keeps every person,
-and a second run goes on there.
+true ones in millimetres, once it is turned, shifted and scaled to lie on them: size and distance look alike.
+Expressions' errors are those of `chainrig evaluate`. `--rows` keeps every person, and a second run goes on
+there.
 """
 
 import argparse
@@ -19,10 +20,12 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
+import roma
 import torch
 from known_controls import SIDE, draw, photograph, truth_of
+from torch import Tensor
 
 from pipeline.calibrate import calibrate, largest_face
 from pipeline.config import Config, load_config
@@ -54,13 +57,21 @@ def photographed(person: int, photos: int, rig: Rig) -> list[Seen]:
 
 
 def head_error_mm(rig: Rig, found: Mapping[str, float], true: Mapping[str, float]) -> float:
-    """Mean distance of the scored landmarks of two heads at rest."""
+    """Mean distance of the scored landmarks of two heads at rest, of the same size, one laid on the other."""
+    heads = at_rest(rig, found), at_rest(rig, true)
+    moves = roma.rigid_points_registration(*heads, compute_scaling=True)
+    turn, shift, scale = cast(tuple[Tensor, Tensor, Tensor], moves)
+    return 1000 * float((scale * heads[0] @ turn.mT + shift - heads[1]).norm(dim=-1).mean())
+
+
+def at_rest(rig: Rig, identity: Mapping[str, float]) -> Tensor:
+    """`(432, 3)` float64 metres: the scored landmarks of a head."""
     small = rig.at_landmarks()
     assert small.landmark_barycentric is not None
-    apart = torch.tensor([found[name] - true[name] for name in rig.identity_names]).double()
-    corners = torch.einsum("n,nvc->vc", apart, small.identity_deltas.double())[small.triangles]
-    moved = (small.landmark_barycentric.double()[..., None] * corners).sum(-2)[list(SCORED)]
-    return 1000 * float(moved.norm(dim=-1).mean())
+    values = torch.tensor([identity[name] for name in rig.identity_names]).double()
+    vertices = small.rest.double() + torch.einsum("n,nvc->vc", values, small.identity_deltas.double())
+    points = small.landmark_barycentric.double()[..., None] * vertices[small.triangles]
+    return points.sum(-2)[list(SCORED)]
 
 
 def one(person: int, photos: int, config: Config) -> dict[str, Any]:
