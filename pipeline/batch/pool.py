@@ -12,6 +12,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,8 +25,14 @@ Result = TypeVar("Result")
 Prepare = Callable[[], Callable[[Task], Result]]
 
 TRIES = 2  # a process that is killed, for want of memory, say, is not always its task's fault
-_READY, _OVERDUE = "ready", "overdue"
 _processes = get_context("spawn")  # started anew: a fork of a process with torch's threads may hang
+
+
+class Signal(Enum):
+    """What is heard of a worker, but for results: it has loaded what it needs; its time is over."""
+
+    READY = "ready"
+    OVERDUE = "overdue"
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,21 @@ class Lost:
     """What there is of a task without a result: the sentence that says why."""
 
     why: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """What is heard of a worker that has ended, and how it did."""
+
+    how: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task, and how many times it was given to a worker when this one is."""
+
+    task: Any
+    tries: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,59 +79,62 @@ class Pool(Generic[Task, Result]):
             ChainRigError: the work cannot be done at all, as `prepare` or a task says.
         """
         waiting = deque(Job(task) for task in tasks)
-        team: list[_Worker] = []
+        team: list[Any] = []
+        stillborn = 0  # workers that ended before they were ready, one after another
         try:
             while waiting or team:
                 while len(team) < self.workers and sum(one.job is None for one in team) < len(waiting):
-                    team.append(_Worker(self.prepare))
-                for worker in _heard(team):
+                    team.append(self.started())
+                for worker in self.heard(team):
                     job, answer = worker.job, worker.answer()
                     if isinstance(answer, ChainRigError):
                         raise answer
-                    if isinstance(answer, _Died) and job is None:
-                        raise died_early(answer.how)
-                    if waiting and not isinstance(answer, _Died) and answer != _OVERDUE:
+                    stillborn = 0 if job is not None or answer is Signal.READY else stillborn + 1
+                    if isinstance(answer, Died) and stillborn >= TRIES:
+                        raise ChainRigError(
+                            f"{TRIES} workers ended while they were starting ({answer.how}): if memory is "
+                            "short, give fewer with --workers."
+                        )
+                    if waiting and not isinstance(answer, Died) and answer is not Signal.OVERDUE:
                         worker.give(waiting.popleft(), self.seconds)
                     else:
                         team.remove(worker)
                         worker.end()
-                    if isinstance(answer, _Died) and job is not None and job.tries < TRIES:
-                        waiting.appendleft(job.again())
+                    if isinstance(answer, Died) and job is not None and job.tries < TRIES:
+                        waiting.appendleft(Job(job.task, job.tries + 1))
                     elif job is not None:
                         yield job.task, self._result(answer)
         finally:
             for worker in team:
                 worker.end()
 
+    def started(self) -> Any:
+        """A new worker."""
+        return _Worker(self.prepare)
+
+    def heard(self, team: list[Any]) -> list[Any]:
+        """Waits for workers that have something to say, or whose time is over."""
+        speaking = set(connection.wait([worker.pipe for worker in team], patience(team)))
+        now = time.monotonic()
+        return [worker for worker in team if worker.pipe in speaking or worker.deadline <= now]
+
     def _result(self, answer: Any) -> Any:
-        if isinstance(answer, _Died):
-            return died_again(answer.how)
-        return overdue(self.seconds) if answer == _OVERDUE else answer
+        if isinstance(answer, Died):
+            return Lost(f"Its worker ended {TRIES} times ({answer.how}): memory may be short.")
+        if answer is Signal.OVERDUE:
+            return Lost(f"It took longer than the {self.seconds:g} s that it may take (--time-limit).")
+        return answer
 
 
-@dataclass(frozen=True)
-class Job:
-    """A task, and how many times it was given to a worker when this one is."""
-
-    task: Any
-    tries: int = 1
-
-    def again(self) -> "Job":
-        return Job(self.task, self.tries + 1)
+def deadline(seconds: float | None) -> float:
+    """When a task that is given now has to be done; infinite for None."""
+    return float("inf") if seconds is None else time.monotonic() + seconds
 
 
-def overdue(seconds: float | None) -> Lost:
-    return Lost(f"It took longer than the {seconds:g} s that an image may take (--time-limit).")
-
-
-def died_again(how: str) -> Lost:
-    return Lost(f"Its worker ended {TRIES} times ({how}): memory may be short.")
-
-
-def died_early(how: str) -> ChainRigError:
-    return ChainRigError(
-        f"A worker ended while it was starting ({how}): if memory is short, give fewer with --workers."
-    )
+def patience(team: list[Any]) -> float | None:
+    """Seconds until the first deadline of a team; None: there is none."""
+    soonest = min(worker.deadline for worker in team)
+    return None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
 
 
 def crash(error: Exception) -> str:
@@ -138,11 +163,6 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-@dataclass(frozen=True)
-class _Died:
-    how: str
-
-
 class _Worker:
     """A process, from this side of the pipe; `job` is what it has in hand, None while it is starting."""
 
@@ -157,19 +177,19 @@ class _Worker:
 
     def give(self, job: Job, seconds: float | None) -> None:
         self.job = job
-        self.deadline = time.monotonic() + seconds if seconds is not None else float("inf")
+        self.deadline = deadline(seconds)
         with contextlib.suppress(BrokenPipeError):  # it has died: that is heard next
             self.pipe.send(job.task)
 
     def answer(self) -> Any:
         if not self.pipe.poll():
-            return _OVERDUE
+            return Signal.OVERDUE
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode or 0
-            return _Died(f"signal {-code}" if code < 0 else f"exit code {code}")
+            return Died(f"signal {-code}" if code < 0 else f"exit code {code}")
 
     def end(self) -> None:
         self.process.kill()
@@ -178,21 +198,12 @@ class _Worker:
         self.pipe.close()
 
 
-def _heard(team: list[_Worker]) -> list[_Worker]:
-    """Those that have something to say, or whose time is over."""
-    soonest = min(worker.deadline for worker in team)
-    patience = None if soonest == float("inf") else max(0.0, soonest - time.monotonic())
-    speaking = set(connection.wait([worker.pipe for worker in team], patience))
-    now = time.monotonic()
-    return [worker for worker in team if worker.pipe in speaking or worker.deadline <= now]
-
-
 def _serve(prepare: Prepare[Any, Any], pipe: "connection.Connection[Any, Any]") -> None:
     """What a worker does all its life."""
     end_with_parent()
     try:
         do = prepare()
-        pipe.send(_READY)
+        pipe.send(Signal.READY)
         while True:
             task = pipe.recv()
             try:

@@ -59,9 +59,10 @@ def _shipped() -> list[Path]:
 
 
 def _named(config: "Config") -> list[Path]:
-    """Files by path; downloaded weights have their hash in their name."""
-    settings = config.fit.rig, config.fit.subject, config.landmarks.bias_file, config.landmarks.detector
-    return [Path(name) for name in settings if name is not None and Path(name).is_file()]
+    """The files that settings name; a detector may go by a name, and then has its hash in that."""
+    files = [config.fit.rig, config.fit.subject, config.landmarks.bias_file]
+    detector = Path(config.landmarks.detector)
+    return [Path(name) for name in files if name is not None] + [detector] * detector.is_file()
 
 
 def _version(package: str) -> str:

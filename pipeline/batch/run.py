@@ -6,24 +6,18 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from pipeline.batch.discovery import Image, in_shard
 from pipeline.batch.disk import PRIVATE, CannotWrite
 from pipeline.batch.lock import WHOLE, only_run
 from pipeline.batch.manifest import NAME, Entry, Manifest, read_manifests
 from pipeline.batch.plan import Plan, Task, make_plan, outputs_of
-from pipeline.batch.pool import Lost, Pool, Prepare
+from pipeline.batch.pool import Lost, Pool, Prepare, cores
 from pipeline.batch.recipe import Recipe
 from pipeline.batch.work import FitImage, Run, failed, worker
 
 Engine = Literal["local", "ray"]
-
-
-class Team(Protocol):
-    """Who does the tasks: processes here, or a cluster's."""
-
-    def run(self, tasks: Sequence[Task]) -> Generator[tuple[Task, Entry | Lost], None, None]: ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,9 @@ class Batch:
         limit: the first images only, of the shard's.
         shard: (i, n): the i-th of n shares.
         retry_failed: try again what failed before.
+        workers: processes; None: one a core, here or of the cluster.
         seconds: the longest that one image may take.
+        engine: whose processes: this machine's or a Ray cluster's.
     """
 
     images: Sequence[Image]
@@ -45,7 +41,7 @@ class Batch:
     limit: int | None = None
     shard: tuple[int, int] | None = None
     retry_failed: bool = False
-    workers: int = 1
+    workers: int | None = None
     seconds: float | None = None
     engine: Engine = "local"
 
@@ -78,7 +74,9 @@ class Batch:
             drafts = self._empty_drafts()
             try:
                 plan = self.plan()
-                prepare = partial(worker, Run(self.folder, drafts, self.recipe), load)
+                # Absolute, as another machine's worker starts elsewhere.
+                run = Run(self.folder.absolute(), drafts.absolute(), self.recipe)
+                prepare = partial(worker, run, load)
                 with contextlib.closing(self._entries(plan, prepare)) as entries:
                     yield plan, entries
             finally:
@@ -88,7 +86,7 @@ class Batch:
         if not plan.tasks:
             return
         name = NAME if self.shard is None else f"manifest-{self.share}.jsonl"
-        team = self._team(prepare, min(self.workers, len(plan.tasks)))
+        team = self._team(prepare)
         with contextlib.closing(Manifest(self.folder / name)) as manifest:
             with contextlib.closing(team.run(plan.tasks)) as results:
                 for task, result in results:
@@ -96,12 +94,12 @@ class Batch:
                     manifest.append(entry)
                     yield entry
 
-    def _team(self, prepare: Prepare[Task, Entry], workers: int) -> Team:
+    def _team(self, prepare: Prepare[Task, Entry]) -> Pool[Task, Entry]:
         if self.engine == "ray":
-            from pipeline.batch.ray_pool import RayPool
+            from pipeline.batch.ray_pool import RayPool, connect
 
-            return RayPool(prepare, workers, self.seconds)
-        return Pool(prepare, workers, self.seconds)
+            return RayPool(prepare, connect(self.workers), self.seconds)
+        return Pool(prepare, self.workers or cores(), self.seconds)
 
     def _empty_drafts(self) -> Path:
         """Where files are until they are whole; a killed run's are removed."""

@@ -91,7 +91,6 @@ def batch(
 
     from pipeline.batch.discovery import find_images
     from pipeline.batch.fitting import load
-    from pipeline.batch.pool import cores
     from pipeline.batch.recipe import recipe_of
     from pipeline.batch.run import Batch
 
@@ -99,6 +98,10 @@ def batch(
         from pipeline.batch.summary import require_parquet
 
         require_parquet()
+    if engine == "ray":
+        from pipeline.batch.ray_pool import require_ray
+
+        require_ray()
     wanted = Batch(
         images=find_images(source, include or (), exclude or (), besides=out),
         folder=out,
@@ -106,7 +109,7 @@ def batch(
         limit=limit,
         shard=None if shard is None else _shard(shard),
         retry_failed=retry_failed,
-        workers=workers or cores(),
+        workers=workers,
         seconds=time_limit or None,
         engine="ray" if engine == "ray" else "local",
     )
