@@ -1,8 +1,9 @@
 """What stays of a person from photo to photo: the head's shape, and what the rig's shape cannot say of it.
 
-The rig's shape is fitted to neutral photos, and never comes quite as close as the person's own face. What
-is left between the landmarks is taken along: an offset of every landmark, in the head's frame, so that later
-photos are compared with the person's own neutral face and not with the rig's.
+The rig's shape is fitted to photos of the person (`calibrate.py`), and never comes quite as close as the
+person's own face. What is left between the landmarks is taken along: an offset of every landmark, in the
+head's frame, the mean over the photos, so that later photos are compared with the person's own neutral face
+and not with the rig's.
 """
 
 import json
@@ -31,7 +32,7 @@ class Subject:
         identity: shape controls by name.
         offsets: `(R, 3)` float64 metres in the head's frame, how far the person's landmarks lie from those of
             the rig with this shape, across the line of sight; R as of the rig's landmarks.
-        photos: paths of the neutral photos.
+        photos: paths of those that tell of the person.
         residual_percent: what the rig's shape alone left of the landmarks' distance, % of the outer-eye
             distance.
     """
@@ -90,7 +91,7 @@ def subject_json(subject: Subject) -> str:
 
 
 def read_subject(path: str | Path, rig: Rig) -> Subject:
-    """What `chainrig calibrate` wrote.
+    """What `chainrig calibrate` or `chainrig fit --share-identity` wrote.
 
     Raises:
         ChainRigError: the file cannot be read, is no such document, or is of another rig.
