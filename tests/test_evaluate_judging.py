@@ -122,7 +122,7 @@ def smiling(path: str, left: float, right: float, jaw: float = 0.0) -> Row:
 def test_smiles_rise_from_the_neutral_image_of_the_same_name() -> None:
     rows = [
         smiling("a_neutral.jpg", 0.1, 0.1, jaw=0.4),
-        smiling("a_smiling.jpg", 0.7, 0.5),
+        smiling("a_smiling.jpg", 0.7, 0.5, jaw=0.3),
         smiling("b_neutral.jpg", 0.0, 0.0),
         smiling("b_smiling.jpg", 0.2, 0.0),
         smiling("c_smiling.jpg", 1.0, 1.0),
@@ -131,6 +131,8 @@ def test_smiles_rise_from_the_neutral_image_of_the_same_name() -> None:
     assert found["smile"]["pairs"] == 2 and found["smile"]["least_pair"] == "b"
     assert found["smile"]["rise_mean"] == pytest.approx((0.5 + 0.1) / 2)
     assert found["smile"]["rise_least"] == pytest.approx(0.1)
+    assert found["smile"]["others_mean"] == pytest.approx(0.3 / 2)  # the jaw's, in two images
+    assert "all but a smile's controls are at 0.150" in " ".join(sentences(found))
     neutral = found["neutral"]
     assert neutral["images"] == 2 and neutral["mean_expression"] == pytest.approx(0.6 / 3 / 2)
     assert (neutral["largest_median"], neutral["worst_control"]) == (pytest.approx(0.2), "jawOpen")

@@ -76,7 +76,9 @@ def _of_neutral(neutral: Group) -> str:
 
 
 def _of_smiles(smile: Group) -> str:
+    others = smile["others_mean"]
+    told = "" if others is None else f"; all but a smile's controls are at {others:.3f} then, mean"
     return (
         f"From neutral to smiling ({counted(smile['pairs'], 'pair')}): mouthSmile rises by "
-        f"{smile['rise_mean']:.2f}, mean (least {smile['rise_least']:.2f}, {smile['least_pair']})."
+        f"{smile['rise_mean']:.2f}, mean (least {smile['rise_least']:.2f}, {smile['least_pair']}){told}."
     )

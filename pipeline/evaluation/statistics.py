@@ -11,6 +11,7 @@ from pipeline.evaluation.label_error import LabelError
 from pipeline.evaluation.row import Found, Row
 
 WORST = 12  # controls that are named
+SMILES = ("mouthSmile", "mouthDimple", "mouthUpperUp", "cheekSquint", "eyeSquint")  # what a smile moves
 _EXPRESSION = re.compile(r"neutral|smil(?:ing|es|ed|e)?", re.IGNORECASE)
 
 
@@ -127,19 +128,24 @@ def of_neutral(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def of_smiles(rows: Sequence[Row]) -> dict[str, Any]:
-    """How far the smile rises from the neutral images to the smiling ones of the same name."""
+    """How far the smile rises from the neutral images to the smiling ones of the same name.
+
+    `others_mean` is the mean |value| that all controls but `SMILES` have on the smiling ones.
+    """
     smiles: dict[str, dict[str, list[Found]]] = defaultdict(lambda: {"neutral": [], "smile": []})
     for row in rows:
         name = called(row.path)
         if row.found is not None and row.found.smile is not None and name.kind:
             smiles[name.rest][name.kind].append(row.found)
+    pairs = {rest: pair for rest, pair in smiles.items() if pair["neutral"] and pair["smile"]}
     rises = {
         rest: mean(f.smile or 0.0 for f in pair["smile"]) - mean(f.smile or 0.0 for f in pair["neutral"])
-        for rest, pair in smiles.items()
-        if pair["neutral"] and pair["smile"]
+        for rest, pair in pairs.items()
     }
     if not rises:
         return {}
+    smiling = [fit for pair in pairs.values() for fit in pair["smile"]]
+    others = [abs(v) for fit in smiling for name, v in fit.controls.items() if not name.startswith(SMILES)]
     least = min(rises, key=lambda name: rises[name])
     return {
         "pairs": len(rises),
@@ -147,6 +153,7 @@ def of_smiles(rows: Sequence[Row]) -> dict[str, Any]:
         "rise_median": median(rises.values()),
         "rise_least": rises[least],
         "least_pair": least,
+        "others_mean": mean_or_none(others),
     }
 
 
