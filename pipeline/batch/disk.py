@@ -28,7 +28,7 @@ class CannotWrite(ChainRigError):
 
     @classmethod
     def to(cls, folder: Path, refused: BaseException | None) -> "CannotWrite":
-        gone = not folder.is_dir()
+        gone = isinstance(refused, FileNotFoundError) and not folder.is_dir()
         why = "the folder is gone" if gone else getattr(refused, "strerror", None) or str(refused)
         return cls(
             f"Results cannot be written to {folder} ({why}): put that right and start the same command "

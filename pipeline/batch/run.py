@@ -105,6 +105,7 @@ class Batch:
         """Where files are until they are whole; a killed run's are removed."""
         drafts = self.folder / PRIVATE / "drafts" / self.share
         with CannotWrite.told(self.folder):
-            shutil.rmtree(drafts, ignore_errors=True)
+            if drafts.exists():
+                shutil.rmtree(drafts)
             drafts.mkdir(parents=True)
         return drafts

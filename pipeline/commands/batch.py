@@ -143,7 +143,11 @@ def run_batch(wanted: Batch, load: Callable[[], FitImage], parquet: bool, quiet:
         for path in paths:
             print(shown(str(path)))
     if interruption is not None:
-        print(f"chainrig: {tally.sentence()}; the same command goes on from there.", file=sys.stderr)
+        done = tally.done + tally.failed
+        print(
+            f"chainrig: stopped after {done} of {tally.tasks} images; the same command goes on.",
+            file=sys.stderr,
+        )
         raise interruption
     if tally.failed and not tally.done and not plan.done:
         name, why = tally.failures[0]
