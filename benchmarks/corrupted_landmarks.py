@@ -1,18 +1,22 @@
 """Wrong landmarks: what do they do to the controls, and what does a robust loss save?
 
     python benchmarks/corrupted_landmarks.py [PHOTO …] [--renders 20] [--rows FILE] [--json FILE]
+    python benchmarks/corrupted_landmarks.py --warm-start --losses squares huber:1.5 geman_mcclure:3
 
 Renders of known controls (`known_controls.py`) and photographs are fitted to the detector's landmarks, then
 to the same landmarks of which 10 % lie wrong, by 20 % of the outer-eye distance in any direction; with every
-loss. Errors of renders are those of expressions that show, against the truth. Photographs have no truth: told
-is how far expressions move from those of the clean fit by the same loss. `--rows` keeps every fit, and a
-second run goes on there.
+loss, of the width (% of the outer-eye distance) behind its colon. Errors of renders are those of expressions
+that show, against the truth. Photographs have no truth: told is how far expressions move from those of the
+clean fit by the same loss. `--warm-start` stops before the chain: no pixel is drawn, and all expressions
+count. `--rows` keeps every fit, and a second run goes on there.
 """
 
 import argparse
 import json
 import math
 import platform
+import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -24,19 +28,20 @@ import torch
 from known_controls import draw, photograph, truth_of
 
 from pipeline import assets
+from pipeline.calibrate import largest_face
 from pipeline.config import load_config
 from pipeline.errors import ChainRigError
-from pipeline.evaluation.control_error import control_error
+from pipeline.evaluation.control_error import absolute_errors, angle_between, control_error
 from pipeline.evaluation.truth import Truth
 from pipeline.fit import FaceFitter
 from pipeline.result import FitResult, Picture
-from pipeline.target.faces import Face, find_faces
+from pipeline.target.faces import Face
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
 from pipeline.target.target import Target
 
 WRONG, BY = 0.1, 0.2  # of the landmarks, and of the outer-eye distance
-LOSSES = ("squares", "huber", "geman_mcclure")
+LOSSES = ("squares", "huber")
 KNOWN = ("observable", "active", "quiet", "rotation_deg")  # of `ControlError`
 
 
@@ -82,21 +87,41 @@ def read(name: str) -> tuple[Photo, list[str], Truth | None]:
     return photograph(x, light, material, focal), [f"camera.focal_px={focal}"], truth_of(x)
 
 
-def fits(name: str, losses: Sequence[str], settings: list[str]) -> dict[str, Any]:
+def fits(name: str, losses: Sequence[str], settings: list[str], warm_start: bool) -> dict[str, Any]:
     """One row: what every loss makes of the clean and of the corrupted landmarks."""
     photo, own, truth = read(name)
-    faces = find_faces(photo.pixels)
+    face = largest_face(photo)[1]
     row: dict[str, Any] = {"picture": name if truth else Path(name).stem, "render": truth is not None}
     for loss in losses:
-        fitter = Misled(load_config(None, [*settings, *own, f"fit.loss={loss}"]))
-        face = max(faces, key=lambda face: face.area)
+        kind, _, width = loss.partition(":")
+        wanted = [f"fit.loss={kind}", *([f"fit.loss_percent={width}"] if width else [])]
+        fitter = Misled(load_config(None, [*settings, *own, *wanted]))
         for landmarks in ("clean", "corrupted"):
-            fitter.seed = None if landmarks == "clean" else sum(name.encode())
-            try:
-                row[f"{loss}, {landmarks}"] = told(fitter.fit(photo, face), truth)
-            except ChainRigError as error:
-                row[f"{loss}, {landmarks}"] = {"failed": str(error)}
+            seed = int(name) if truth else sum(Path(name).stem.encode())
+            fitter.seed = None if landmarks == "clean" else seed
+            fit = started(fitter, photo, face, truth) if warm_start else told(fitter.fit(photo, face), truth)
+            row[f"{loss}, {landmarks}"] = fit
     return row
+
+
+def started(fitter: FaceFitter, photo: Photo, face: Face, truth: Truth | None) -> dict[str, Any]:
+    """Of a warm start."""
+    target = fitter.target(photo, face)
+    camera = fitter.camera(photo, target)
+    objective = fitter.objective(target, camera)
+    x = fitter.warm_start(objective, fitter.first_guess(target, camera))
+    values, names = fitter.rig.controls.unpack(x), fitter.rig.expression_names
+    result: dict[str, Any] = {"controls": {name: values[name] for name in names}, "unobservable": []}
+    result["residual_percent"] = objective.percent(objective.embedded(x))
+    if truth is not None:
+        errors = absolute_errors(result["controls"], truth.expressions)
+        result["observable"] = mean(errors.values())
+        result["active"] = mean(errors[name] for name in names if truth.expressions[name])
+        result["quiet"] = mean(errors[name] for name in names if not truth.expressions[name])
+        turn = x[fitter.rig.controls.groups["pose"]][:3].tolist()
+        assert truth.rotation_vector is not None
+        result["rotation_deg"] = angle_between((turn[0], turn[1], turn[2]), truth.rotation_vector)
+    return result
 
 
 def told(found: FitResult, truth: Truth | None) -> dict[str, Any]:
@@ -114,7 +139,6 @@ def summary(rows: list[dict[str, Any]], losses: Sequence[str]) -> dict[str, Any]
     result: dict[str, Any] = {}
     for loss in losses:
         pairs = [(row, row[f"{loss}, clean"], row[f"{loss}, corrupted"]) for row in rows]
-        pairs = [pair for pair in pairs if not any("failed" in fit for fit in pair[1:])]
         clean, wrong = ([p[i] for p in pairs if p[0]["render"]] for i in (1, 2))
         photos = [p[1:] for p in pairs if not p[0]["render"]]
         of: dict[str, Any] = {"renders": len(clean), "photos": len(photos)}
@@ -141,14 +165,16 @@ def main() -> None:
     parser.add_argument("photos", nargs="*", type=Path, help="besides the example")
     parser.add_argument("--renders", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="seed of the first render")
-    parser.add_argument("--losses", nargs="+", default=list(LOSSES))
+    parser.add_argument("--losses", nargs="+", default=list(LOSSES), metavar="LOSS[:WIDTH]")
+    parser.add_argument("--warm-start", action="store_true", help="without the chain")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
     parser.add_argument("--rows", type=Path, help="keeps every picture's fits; a second run goes on there")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     renders = [str(seed) for seed in range(arguments.first, arguments.first + arguments.renders)]
-    photos = [assets.path("example.png"), *arguments.photos]
+    photos = [] if arguments.warm_start else [assets.path("example.png")]
+    photos += arguments.photos
     rows: list[dict[str, Any]] = []
     if arguments.rows and arguments.rows.is_file():
         rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
@@ -156,7 +182,11 @@ def main() -> None:
     for name in [*renders, *map(str, photos)]:
         if Path(name).stem in done:
             continue
-        rows.append(fits(name, arguments.losses, arguments.set))
+        try:
+            rows.append(fits(name, arguments.losses, arguments.set, arguments.warm_start))
+        except ChainRigError as refused:
+            print(name, refused, flush=True)
+            continue
         print(rows[-1]["picture"], flush=True)
         if arguments.rows:
             with arguments.rows.open("a") as file:
@@ -165,7 +195,7 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if arguments.json:
         about = {
-            "command": f"benchmarks/corrupted_landmarks.py --renders {arguments.renders} {arguments.set}",
+            "command": shlex.join(["benchmarks/corrupted_landmarks.py", *sys.argv[1:]]),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "torch": torch.__version__,
