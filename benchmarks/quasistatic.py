@@ -18,6 +18,7 @@ import torch
 from flesh_block import block, random_like  # pyright: ignore[reportMissingImports]  # tests' own
 from torch import Tensor
 from unrolled_flesh import unrolled  # pyright: ignore[reportMissingImports]
+from winding import inside_themselves  # pyright: ignore[reportMissingImports]
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.quasistatic.closest_point import closest_barycentric, nearest_triangle
@@ -29,32 +30,22 @@ from pipeline.deform.rig import Rig
 
 RESULT = Path("benchmarks/results/quasistatic.json")
 # jawOpen and mouthClose: the latter closes lips over a jaw that is open, so it is meant to be no larger
-OPENINGS = ((0.0, 0.1), (0.25, 0.25), (0.25, 0.4), (0.5, 0.5), (0.5, 0.7), (1.0, 0.5), (1.0, 1.0))
-OFF_M = 1e-5  # off its own skin a vertex is looked at
+OPENINGS = (
+    (0.0, 0.1), (0.0, 0.3), (0.25, 0.25), (0.25, 0.4), (0.25, 0.6), (0.5, 0.5), (0.5, 0.7), (0.5, 1.0),
+    (1.0, 0.5), (1.0, 1.0),
+)  # fmt: skip
+LIDS = (
+    {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+    {"eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5, "eyeLookDownLeft": 1.0, "eyeLookDownRight": 1.0},
+    {"eyeSquintLeft": 1.0, "eyeSquintRight": 1.0, "cheekSquintLeft": 1.0, "cheekSquintRight": 1.0},
+    {"eyeWideLeft": 1.0, "eyeWideRight": 1.0},
+)
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     start = time.process_time()
     value = function()
     return value, time.process_time() - start
-
-
-def winding(points: np.ndarray, surface: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """How often a surface winds around each point: van Oosterom and Strackee's solid angles, over 4π."""
-    a, b, c = (surface[triangles[:, i]][None] - points[:, None] for i in range(3))
-    la, lb, lc = (np.linalg.norm(side, axis=-1) for side in (a, b, c))
-    above = np.einsum("pfi,pfi->pf", a, np.cross(b, c))
-    below = la * lb * lc + (a * b).sum(-1) * lc + (b * c).sum(-1) * la + (c * a).sum(-1) * lb
-    return 2 * np.arctan2(above, below).sum(1) / (4 * np.pi)
-
-
-def inside_themselves(vertices: np.ndarray, skin: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
-    """(P,) bool: which vertices of the skin lie in flesh that is not behind them."""
-    a, b, c = (vertices[skin[:, i]] for i in range(3))
-    normals = np.zeros_like(vertices)
-    np.add.at(normals, skin, np.cross(b - a, c - a)[:, None, :])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return winding((vertices + OFF_M * normals)[looked_at], vertices, skin) > 0.5
 
 
 def depth_mm(vertices: Tensor, inside: np.ndarray, other: np.ndarray) -> float:
@@ -84,13 +75,10 @@ class Head:
         return vertices, {"seconds": seconds, **self.work()}
 
     def work(self) -> dict[str, Any]:
-        """Of the two equilibria of the latest solve."""
-        both = self.layer.first.last, self.layer.solver.last
-        sums = {
-            key: sum(getattr(one, key) for one in both)
-            for key in ("iterations", "projections", "factorizations")
-        }
-        return {"residual": max(one.residual for one in both), **sums}
+        """Of the latest solve."""
+        last = self.layer.solver.last
+        keys = ("residual", "iterations", "projections", "factorizations")
+        return {key: getattr(last, key) for key in keys}
 
     def volumes(self, **values: float) -> np.ndarray:
         """(T,) m³ of the tetrahedra at the latest equilibrium, which must be that of these controls."""
@@ -130,6 +118,7 @@ def lips(head: Head) -> list[dict[str, Any]]:
     rows = []
     for opening, closing in OPENINGS:
         values = {"jawOpen": opening, "mouthClose": closing}
+        head.layer.solver.forget()
         at, solved = head.solve(**values)
         row: dict[str, Any] = {**values, "of": len(looked_at), **solved}
         for name, v in (("before", head.plain(head.controls(**values))), ("after", at.detach())):
@@ -137,11 +126,29 @@ def lips(head: Head) -> list[dict[str, Any]]:
             row[name] = len(inside)
             row[f"{name}_mm"] = max(
                 (depth_mm(v, np.intersect1d(inside, own), other) for own, other in (
-                    (contacts.upper, contacts.lower_triangles), (contacts.lower, contacts.upper_triangles))),
+                    (contacts.upper, contacts.triangles[1]), (contacts.lower, contacts.triangles[0]))),
                 default=0.0,
             )  # fmt: skip
         rows.append(row)
         print(rows[-1], flush=True)
+    return rows
+
+
+def lids(head: Head) -> list[dict[str, Any]]:
+    """How deep vertices of the lids come into the balls, deeper than they are at rest: mm."""
+    contacts, rows = head.layer.drive.contacts, []
+    for values in LIDS:
+        head.layer.solver.forget()
+        at, solved = head.solve(**values)
+        plain = head.plain(head.controls(**values))
+        obstacles = contacts(plain, head.rig.rest)
+        near = head.layer.drive.skin[torch.from_numpy(contacts.touching.ball_nodes)]
+        row: dict[str, Any] = {"controls": " ".join(name for name in values if "Right" not in name), **solved}
+        for name, v in (("before", plain), ("after", at)):
+            depth = obstacles.ball_radius - (v[near] - obstacles.ball_centre).norm(dim=-1)
+            row[name], row[f"{name}_mm"] = int((depth > 1e-4).sum()), float(depth.max().clamp(min=0) * 1e3)
+        rows.append(row)
+        print(row, flush=True)
     return rows
 
 
@@ -251,6 +258,7 @@ def main() -> None:
         "times": lambda: times(head),
         "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-4, 1e-5)],
         "volume": lambda: volume(head),
+        "lids": lambda: lids(head),
         "lips": lambda: lips(head),
     }.items():
         result[name] = part()

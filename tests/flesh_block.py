@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.deform.quasistatic.contact import Planes
+from pipeline.deform.quasistatic.contact import Obstacles, Touching
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.neo_hookean import Elasticity
 from pipeline.deform.quasistatic.solver import drive_of, flat
@@ -33,28 +33,37 @@ def block(x: int = 6, y: int = 2, z: int = 2) -> tuple[Flesh, Drive]:
     points, tets, free = points[order], np.argsort(order)[np.array(tets)], int((~held).sum())
     top = np.flatnonzero(points[:free, 2] == points[:free, 2].max())
     floor = np.flatnonzero(points[:free, 2] == 0)
+    none = np.empty(0, np.int64)
     flesh = Flesh(
-        tets, free, top, np.full(len(top), 1e3), np.full(free, 1e-3), Elasticity.of_moduli(3e4, 0.45), floor
+        tets,
+        free,
+        top,
+        np.full(len(top), 1e3),
+        np.full(free, 1e-3),
+        Elasticity.of_moduli(3e4, 0.45),
+        Touching(floor, none, np.empty(0)),
     )
     count, rest = len(floor), torch.from_numpy(points)
-    planes = Planes(
-        floor,
-        torch.from_numpy(np.repeat(floor[:, None], 3, axis=1)),
-        torch.zeros(count, 3, dtype=torch.float64),
+    nothing = torch.empty(0, 3, dtype=torch.float64)
+    obstacles = Obstacles(
         torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).repeat(count, 1),
         torch.full((count,), -8e-4, dtype=torch.float64),
         torch.full((count,), 1e4, dtype=torch.float64),
+        nothing,
+        nothing[:, 0],
+        nothing,
+        nothing[:, 0],
     )
     driven = rest[free:].clone()
     driven[driven[:, 0] > 0.01] += torch.tensor([-0.006, 0.002, 0.001], dtype=torch.float64)
     target = rest[top] + torch.tensor([0.0, 0.001, -0.003], dtype=torch.float64)
     gravity = torch.tensor([0.0, 0.0, -9.81], dtype=torch.float64)
-    return flesh, Drive(rest, driven, target, gravity, planes)
+    return flesh, Drive(rest, driven, target, gravity, obstacles)
 
 
 def in_numpy(drive: Drive) -> Drive:
     """What the solver takes."""
-    return drive_of([values.numpy() for values in flat(drive)], drive.planes.node)
+    return drive_of([values.numpy() for values in flat(drive)])
 
 
 def random_like(values: Tensor, seed: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ from flesh_block import block, in_numpy, random_like
 from torch import Tensor
 from unrolled_flesh import unrolled
 
-from pipeline.deform.quasistatic.contact import Planes, depth
+from pipeline.deform.quasistatic.contact import Obstacles
 from pipeline.deform.quasistatic.equilibrium import equilibrium
 from pipeline.deform.quasistatic.factor import Factor, Factors
 from pipeline.deform.quasistatic.flesh import Drive, imbalance
@@ -31,11 +31,11 @@ def solver() -> EquilibriumSolver:
 def moved(name: str, values: Tensor) -> Drive:
     if name in Drive._fields:
         return DRIVE._replace(**{name: values})
-    return DRIVE._replace(planes=DRIVE.planes._replace(**{name: values}))
+    return DRIVE._replace(obstacles=DRIVE.obstacles._replace(**{name: values}))
 
 
 def value_of(name: str) -> Tensor:
-    return getattr(DRIVE if name in Drive._fields else DRIVE.planes, name)
+    return getattr(DRIVE if name in Drive._fields else DRIVE.obstacles, name)
 
 
 def test_the_solvers_forces_are_those_that_are_differentiated(solver: EquilibriumSolver) -> None:
@@ -60,7 +60,7 @@ def test_forces_balance_at_a_minimum_and_the_floor_holds(solver: EquilibriumSolv
     assert g.norm() < 1e-8 * imbalance(REST, DRIVE, FLESH).norm()
     potential = Potential(in_numpy(DRIVE), FLESH, solver.sparsity)
     assert Factor(solver.sparsity.matrix(potential.hessian(x))).positive
-    s = depth(in_numpy(DRIVE).planes, potential.nodes(x))
+    s = DRIVE.obstacles.plane_offset - torch.from_numpy(x)[FLESH.touching.plane_nodes, 2]
     assert s.max() > 0 and s.max() < 5e-4  # pressed onto the floor, and not through it
 
 
@@ -78,7 +78,9 @@ def test_inverted_starts_recover(start: str, solver: EquilibriumSolver) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["rest", "driven", "target", "gravity", "normal", "offset", "stiffness"])
+@pytest.mark.parametrize(
+    "name", ["rest", "driven", "target", "gravity", "plane_normal", "plane_offset", "plane_stiffness"]
+)
 def test_the_implicit_derivative_is_the_slope_of_the_solution(name: str, solver: EquilibriumSolver) -> None:
     def f(values: Tensor) -> Tensor:
         return (equilibrium(moved(name, values), REST, solver) * WEIGHTS).sum()
@@ -99,8 +101,8 @@ def test_batches_and_mapped_axes_are_their_members(solver: EquilibriumSolver) ->
     def repeated(gravity: Tensor) -> Tensor:
         batch = gravity.shape[:-1]
         rest, driven, target = (t.expand(*batch, *t.shape) for t in DRIVE[:3])
-        planes = Planes(DRIVE.planes.node, *(t.expand(*batch, *t.shape) for t in DRIVE.planes[1:]))
-        drive = Drive(rest, driven, target, gravity, planes)
+        obstacles = Obstacles(*(t.expand(*batch, *t.shape) for t in DRIVE.obstacles))
+        drive = Drive(rest, driven, target, gravity, obstacles)
         return equilibrium(drive, REST.expand(*batch, *REST.shape), solver)
 
     together = repeated(pulls)

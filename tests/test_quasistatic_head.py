@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from winding import inside_themselves
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
+from pipeline.deform.quasistatic.facing import sheet_gap
 from pipeline.deform.rig import Rig
 from pipeline.layer import Pipeline
 
@@ -41,12 +43,19 @@ def tetrahedra(layer: QuasistaticDeformer, x: Tensor) -> np.ndarray:
 def test_the_shell_has_its_size_and_its_thickness(layer: QuasistaticDeformer, rig: Rig) -> None:
     shell = layer.drive.shell
     assert len(shell.tets) >= 20_000
-    assert shell.thickness.max() <= 0.012
+    assert shell.thickness.max() <= 0.0121
     at = rig.rest.numpy()[shell.vertices]
     cheek = (np.abs(np.abs(at[:, 0]) - 0.045) < 0.01) & (np.abs(at[:, 1] + 0.045) < 0.01) & (at[:, 2] > 0)
     assert cheek.any() and np.median(shell.thickness[cheek]) > 0.003
-    lids = np.linalg.norm(at - rig.joint_rest[rig.joint_names.index("eye_left")].numpy(), axis=1) < 0.018
-    assert np.percentile(shell.thickness[lids], 25) < 0.0015
+    eye = rig.joint_rest[rig.joint_names.index("eye_left")].numpy()
+    eyes = np.minimum(*(np.linalg.norm(at - eye * [side, 1, 1], axis=1) for side in (1, -1)))
+    assert np.percentile(shell.thickness[eyes < 0.018], 25) < 0.0015
+    mouth, nose = (
+        np.linalg.norm((at - place) / [wide, 1, 1], axis=1)
+        for place, wide in (((0, -0.067, 0.03), 1.6), ((0, -0.035, 0.045), 1.0))
+    )
+    elsewhere = (eyes > 0.022) & (mouth > 0.022) & (nose > 0.03)
+    assert (shell.thickness[elsewhere] > 0.003).mean() > 0.95
 
 
 def test_the_upper_and_lower_lip_share_no_flesh(layer: QuasistaticDeformer, rig: Rig) -> None:
@@ -77,21 +86,22 @@ def test_flesh_keeps_its_volume_and_lips_keep_apart_where_blendshapes_do_not(
     assert layer.solver.last is not None and layer.solver.last.residual <= 1e-8
     after = tetrahedra(layer, x)
     assert abs(after.sum() / before.sum() - 1) < 0.02 and (after > 0).mean() > 0.999
-    planes = layer.drive.contacts(plain)
-    lips = layer.drive.contacts.lips
+    contacts = layer.drive.contacts
+    obstacles, lips = contacts(plain, rig.rest), contacts.touching.lips
     assert lips is not None
-    count = len(lips.upper) + len(lips.lower)
-    nodes = torch.empty(layer.drive.flesh.free, 3, dtype=torch.float64)
 
     def nearest(vertices: Tensor) -> float:
         """The least gap between lips, metres; negative where one is inside the other."""
-        nodes[torch.from_numpy(layer.drive.flesh.muscles)] = vertices[layer.drive.skin]
-        carried = (planes.weights[..., None] * nodes[planes.opposite]).sum(-2)
-        apart = (planes.normal * (nodes[planes.node] - carried)).sum(-1)
-        return float(apart[:count].min())
+        return float(sheet_gap(vertices[layer.drive.skin], obstacles.lip_normal, lips)[0].min())
 
     assert nearest(plain) < -0.001
-    assert nearest(vertices) > -0.0005
+    assert nearest(vertices) > -0.0001
+    skin = rig.triangles[rig.part_of_triangle == rig.part_names.index("skin")].numpy()
+    sheets = layer.drive.contacts.lips
+    assert sheets is not None
+    of_lips = np.union1d(sheets.upper, sheets.lower)
+    crossed = [int(inside_themselves(v.numpy(), skin, of_lips).sum()) for v in (plain, vertices)]
+    assert crossed[0] > 20 and crossed[1] <= 2
     others = torch.ones(len(rig.rest), dtype=torch.bool)
     others[layer.drive.skin] = False
     others[layer.followers[0]] = False

@@ -15,10 +15,11 @@ from test_deform import tiny_rig
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
+from pipeline.deform.shape_space import linearised
 from pipeline.errors import ChainRigError
 from pipeline.rigs.assemble import assembled
 from pipeline.rigs.gltf import read_gltf
-from pipeline.rigs.gltf_export import export_gltf, linearised
+from pipeline.rigs.gltf_export import export_gltf
 from pipeline.rigs.import_rig import import_rig
 from pipeline.rigs.look import albedo_of
 
@@ -118,6 +119,21 @@ def test_a_file_from_elsewhere_is_read_with_its_own_names(tmp_path: Path) -> Non
     assert rig.expression_sources == ("smile_L", "JawOpen")
     assert rig.joint_names == ("head", "jaw") and rig.paint is not None
     assert any("vertex again" in note for note in notes)
+
+
+def test_what_materials_say_and_is_not_drawn_is_told(tmp_path: Path) -> None:
+    glb = square(skinned=False)
+    look = {"baseColorFactor": [0.5, 0.4, 0.3, 1.0], "roughnessFactor": 0.3}
+    glb.document["materials"] = [{"name": "hair cards", "alphaMode": "BLEND", "pbrMetallicRoughness": look}]
+    glb.document["meshes"][0]["primitives"][0]["material"] = 0
+    notes = " ".join(import_rig(glb.write(tmp_path / "hair.glb"))[1])
+    assert "not drawn, these are solid: face hair cards." in notes
+    assert "only the base colour is read; left out: roughness and metal of face hair cards." in notes
+    glb.document["materials"] = [{"name": "lashes", "alphaMode": "BLEND", "pbrMetallicRoughness": look}]
+    for materials in ([{"name": "lashes", "alphaMode": "BLEND"}], [{"name": "plain"}]):  # lashes are left out
+        glb.document["materials"] = materials
+        notes = read_gltf(glb.write(tmp_path / "n.glb")).notes
+        assert not any("drawn" in note or "read" in note for note in notes)
 
 
 def test_a_node_places_a_mesh_and_its_shapes(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.rigs.embed import embedded, find_embedding
 from pipeline.rigs.gaze import gaze_turns
-from pipeline.rigs.gltf_export import linearised
+from pipeline.deform.shape_space import linearised
 from pipeline.rigs.look import albedo_of, texture_of
 from pipeline.rigs.outlines import outlines_478
 from pipeline.rigs.paint import landmark_places, painted

@@ -1,5 +1,5 @@
 """What people do with a rig's shapes: narrow their ranges, work on both sides at once, take a person's
-neutral head."""
+neutral head, leave joints out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -72,6 +72,34 @@ def of_subject(rig: Rig, identity: Mapping[str, float]) -> Rig:
         identity_low=rig.identity_low[:0],
         identity_high=rig.identity_high[:0],
         joint_identity_deltas=rig.joint_identity_deltas[:0],
+    )
+
+
+@torch.no_grad()
+def linearised(rig: Rig) -> Rig:
+    """The rig as blendshapes alone: without joints that expressions turn and without correctives.
+
+    Every expression's shape is the whole motion of its control at full strength, and half a control is half
+    of that motion: a jaw that opens moves along a line instead of an arc.
+    """
+    deform = Deformer(rig)
+    rest, full = rig.controls.rest.to(rig.rest), rig.controls.high.to(rig.rest)
+    moved, neutral = [], deform(rest)
+    for k in range(len(rig.expression_names)):
+        x = rest.clone()
+        x[k] = full[k]
+        moved.append((deform(x) - neutral) / full[k])
+    nothing = rig.rest.new_zeros(0, len(rig.rest), 3)
+    return replace(
+        rig,
+        expression_deltas=torch.stack(moved) if moved else rig.expression_deltas,
+        drivers=torch.zeros_like(rig.drivers),
+        corrective_names=(),
+        corrective_deltas=nothing,
+        corrective_controls=torch.zeros(0, 0, dtype=torch.int64),
+        corrective_ramps=rig.rest.new_zeros(0, 0, 3),
+        pose_corrective_joints=torch.zeros(0, dtype=torch.int64),
+        pose_corrective_deltas=nothing,
     )
 
 

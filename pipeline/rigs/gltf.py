@@ -18,6 +18,7 @@ from pygltflib import GLTF2, Mesh, Node, Primitive
 from pipeline.errors import ChainRigError
 from pipeline.rigs import chainrig_extras, vrm
 from pipeline.rigs.gltf_accessors import Accessors
+from pipeline.rigs.gltf_materials import not_drawn
 from pipeline.rigs.gltf_nodes import Skeleton, world_matrices
 from pipeline.rigs.raw import Part, RawRig, Shape
 from pipeline.rigs.weld import Pieces
@@ -104,6 +105,7 @@ class _Reader:
         self.skeleton = Skeleton(gltf, self.accessors, self.world)
         self.pieces = Pieces(len(self.skeleton.names))
         self.parts: list[Part] = []
+        self.looks: list[tuple[int, str]] = []  # material and name of the parts that have one
         self.notes: list[str] = []
 
     def read(self) -> RawRig:
@@ -133,6 +135,7 @@ class _Reader:
         ours = (self.gltf.extras or {}).get(chainrig_extras.KEY)
         if ours is not None:
             return chainrig_extras.applied(raw, ours, self.file)
+        self.notes.extend(not_drawn(self.gltf, self.looks))
         return vrm.applied(raw, self.gltf, self._targets_by_mesh(), self.file)
 
     def _mesh(self, number: int, node: Node, mesh: Mesh) -> None:
@@ -254,6 +257,7 @@ class _Reader:
         found = self.accessors._item("materials", material)
         look = found.pbrMetallicRoughness
         name = f"{label} {found.name}" if found.name and found.name not in label else label
+        self.looks.append((material, name))
         if look is None:
             return Part(name)
         factor = [float(value) for value in (look.baseColorFactor or [1, 1, 1])[:3]]

@@ -7,7 +7,6 @@ turn them.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -37,8 +36,8 @@ from pygltflib import Image as GltfImage
 from torch import Tensor
 
 from pipeline.deform.blendshapes import blend
-from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
+from pipeline.deform.shape_space import linearised
 from pipeline.rigs.chainrig_extras import FORMAT, KEY, VERTEX
 from pipeline.rigs.gltf_buffer import ARRAY, INDEX, BufferWriter
 
@@ -60,31 +59,6 @@ def export_gltf(
         ChainRigError: `values` name a control that the rig does not have.
     """
     return b"".join(_Writer(linearised(rig) if linear else rig, albedo, values or {}).gltf().save_to_bytes())
-
-
-def linearised(rig: Rig) -> Rig:
-    """A rig without joints and correctives, whose shapes move as the rig's controls do at full strength."""
-    deform = Deformer(rig)
-    rest, full = rig.controls.rest.to(rig.rest), rig.controls.high.to(rig.rest)
-    moved = []
-    with torch.no_grad():
-        neutral = deform(rest)
-        for k in range(len(rig.expression_names)):
-            x = rest.clone()
-            x[k] = full[k]
-            moved.append((deform(x) - neutral) / full[k])
-    count = len(rig.rest)
-    return replace(
-        rig,
-        expression_deltas=torch.stack(moved) if moved else rig.expression_deltas,
-        drivers=torch.zeros_like(rig.drivers),
-        corrective_names=(),
-        corrective_deltas=torch.zeros(0, count, 3),
-        corrective_controls=torch.zeros(0, 0, dtype=torch.int64),
-        corrective_ramps=torch.zeros(0, 0, 3),
-        pose_corrective_joints=torch.zeros(0, dtype=torch.int64),
-        pose_corrective_deltas=torch.zeros(0, count, 3),
-    )
 
 
 class _Writer:

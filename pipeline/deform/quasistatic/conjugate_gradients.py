@@ -6,12 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+LEAST_CURVATURE = 0.1  # of a direction of negative curvature, as a share of what the preconditioner has
+
 
 class Solved(NamedTuple):
     """Attributes:
     x: of the right-hand side's shape.
     converged: whether the residual came below the tolerance.
-    indefinite: whether a direction p with pᵀAp ≤ 0 turned up; x is then that before it.
+    indefinite: whether a direction p with pᵀAp ≤ 0 turned up; x then goes along it, too.
     """
 
     x: np.ndarray
@@ -28,7 +30,9 @@ def conjugate_gradients(
 ) -> Solved:
     """A x = b for symmetric A `(n, n)`, stopped at directions of negative curvature (Steihaug, 1983).
 
-    It also stops, unconverged, when a third of the iterations showed that the others will not be enough.
+    Such a direction is followed as far as if its curvature were positive and at least `LEAST_CURVATURE` of
+    the preconditioner's: with b = −gradient, x descends. It also stops, unconverged, when a third of the
+    iterations showed that the others will not be enough.
 
     Args:
         precondition: r → M⁻¹ r with M symmetric positive definite and near A.
@@ -38,12 +42,13 @@ def conjugate_gradients(
     x, r = np.zeros_like(b), b.copy()
     z = precondition(r)
     p, rz, start = z, float(r @ z), float(np.linalg.norm(b))
+    expected = rz  # pᵀMp
     goal = tolerance * start
     for i in range(most):
         Ap = A @ p
         curvature = float(p @ Ap)
         if curvature <= 0:
-            return Solved(x, False, True)
+            return Solved(x + rz / max(-curvature, LEAST_CURVATURE * expected) * p, False, True)
         step = rz / curvature
         x += step * p
         r -= step * Ap
@@ -55,4 +60,5 @@ def conjugate_gradients(
         z = precondition(r)
         before, rz = rz, float(r @ z)
         p = z + (rz / before) * p
+        expected = rz + (rz / before) ** 2 * expected
     return Solved(x, False, False)

@@ -1,90 +1,150 @@
-"""Contact: half-spaces that nodes may not enter, each a smooth penalty.
+"""Contact: what keeps x from going through what is beside it, each contact a smooth penalty on its gap.
 
-A contact holds one node i against a plane of unit normal n that is fixed in space, or rides on three other
-nodes j with weights w:
+Three kinds, of C contacts each:
 
-    s = o − n · (x_i − Σ_k w_k x_jk)       how far the node has come past the plane (metres),
-    E = k e(s),  e′ = s²/2ε for 0 < s < ε, then s − ε/2;  e = e′ = e″ = 0 for s ≤ 0.
+- planes, given by what drives the flesh: gap = n · x − offset;
+- balls, which may move: gap = |x − centre| − radius;
+- facing sheets (`facing.py`), both of them flesh: gap = height over the other sheet.
 
-n, w, o and k are given by what drives the flesh, never by x: s is linear in x, every contact's Hessian is
-positive semidefinite, and e is twice continuously differentiable, so the equilibrium moves smoothly
-with what drives it except where a plane passes from one triangle to the next.
+    E = k e(s),  s = keep − gap;    e′ = s²/2ε for 0 < s < ε, then s − ε/2;  e = e′ = e″ = 0 for s ≤ 0.
+
+`keep` is the margin that surfaces keep, or what gap there is in the shape that is free of stress, if that is
+less. e is twice continuously differentiable and so are the gaps by x: there is one energy, and its
+equilibrium moves smoothly with what drives it.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.deform.quasistatic.facing import Facing, sheet_gap, sheet_hessian
+
 EASE_M = 2e-4  # ε: over which a contact takes hold
 
 
-class Planes(NamedTuple):
-    """C contacts, as tensors `(*B, C, …)` or as numpy arrays without B.
+@dataclass(frozen=True)
+class Touching:
+    """What may touch what; does not change.
 
     Attributes:
-        node: (C,) the node that is held, a numpy array in either case.
-        opposite: (*B, C, 3) the nodes the plane rides on; where it rides on none, `node` with weights 0.
-        weights: (*B, C, 3).
-        normal: (*B, C, 3).
-        offset: (*B, C) metres.
-        stiffness: (*B, C) N/m.
+        plane_nodes: (P,) free nodes that have a plane.
+        ball_nodes: (Q,) free nodes that have a ball.
+        ball_stiffness: (Q,) N/m.
+        lips: two sheets of free nodes, or None.
     """
 
-    node: np.ndarray
-    opposite: Any
-    weights: Any
-    normal: Any
-    offset: Any
-    stiffness: Any
+    plane_nodes: np.ndarray
+    ball_nodes: np.ndarray
+    ball_stiffness: np.ndarray
+    lips: Facing | None = None
+
+    @property
+    def passing(self) -> np.ndarray:
+        """(Z,) nodes among which contacts pass forces."""
+        return np.empty(0, np.int64) if self.lips is None else self.lips.nodes
 
 
-def depth(planes: Planes, nodes: np.ndarray) -> np.ndarray:
-    """s (C,) of node positions (N, 3)."""
-    carried = (planes.weights[:, :, None] * nodes[planes.opposite]).sum(1)
-    return planes.offset - (planes.normal * (nodes[planes.node] - carried)).sum(1)
+class Obstacles(NamedTuple):
+    """What contacts are given from outside: tensors `(*B, …)`, or numpy arrays without B.
+
+    Attributes:
+        plane_normal: (*B, P, 3) unit vectors, away from the obstacle.
+        plane_offset: (*B, P) metres, with what a node keeps.
+        plane_stiffness: (*B, P) N/m.
+        ball_centre: (*B, Q, 3) metres.
+        ball_radius: (*B, Q) metres, with what a node keeps.
+        lip_normal: (*B, J, 3) of the sheets' samples, see `sheet_gap`.
+        lip_keep: (*B, Z) metres.
+    """
+
+    plane_normal: Any
+    plane_offset: Any
+    plane_stiffness: Any
+    ball_centre: Any
+    ball_radius: Any
+    lip_normal: Any
+    lip_keep: Any
 
 
-def energy(planes: Planes, s: np.ndarray) -> float:
-    """Joules."""
-    s = s.clip(0)
-    eased = np.where(s < EASE_M, s**3 / (6 * EASE_M), s**2 / 2 - s * EASE_M / 2 + EASE_M**2 / 6)
-    return float((planes.stiffness * eased).sum())
+def contact_energy(x: Tensor, at: Obstacles, touching: Touching) -> Tensor:
+    """Joules (*B,) of free nodes (*B, free, 3)."""
+    total = (at.plane_stiffness * _ease(_of_planes(x, at, touching))).sum(-1)
+    apart, _ = _of_balls(x, at, touching)
+    total = total + (torch.from_numpy(touching.ball_stiffness) * _ease(apart)).sum(-1)
+    if touching.lips is not None:
+        gap = sheet_gap(x, at.lip_normal, touching.lips)[0]
+        total = total + (torch.from_numpy(touching.lips.stiffness) * _ease(at.lip_keep - gap)).sum(-1)
+    return total
 
 
-def push(planes: Planes, s: np.ndarray) -> np.ndarray:
-    """k e′ (C,), newtons along the normal."""
-    s = s.clip(0)
-    return planes.stiffness * np.where(s < EASE_M, s**2 / (2 * EASE_M), s - EASE_M / 2)
+def contact_gradient(x: Tensor, at: Obstacles, touching: Touching) -> Tensor:
+    """∂E/∂x (*B, free, 3), itself differentiable by x and by the obstacles."""
+    push = (at.plane_stiffness * _push(_of_planes(x, at, touching)))[..., None] * at.plane_normal
+    out = torch.zeros_like(x).index_add(-2, torch.from_numpy(touching.plane_nodes), -push)
+    s, normal = _of_balls(x, at, touching)
+    push = (torch.from_numpy(touching.ball_stiffness) * _push(s))[..., None] * normal
+    out = out.index_add(-2, torch.from_numpy(touching.ball_nodes), -push)
+    if touching.lips is not None:
+        gap, slope = sheet_gap(x, at.lip_normal, touching.lips)
+        push = torch.from_numpy(touching.lips.stiffness) * _push(at.lip_keep - gap)
+        out = out.index_add(-2, torch.from_numpy(touching.lips.nodes), -slope(push))
+    return out
 
 
-def add_gradient(planes: Planes, s: np.ndarray, out: np.ndarray) -> None:
-    """Adds ∂E/∂x to (N, 3)."""
-    force = -push(planes, s)[:, None] * planes.normal
-    np.add.at(out, planes.node, force)
-    np.add.at(out, planes.opposite, -planes.weights[:, :, None] * force[:, None, :])
+def contact_hessian(
+    x: Tensor, at: Obstacles, touching: Touching, projected: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Without batch axes: nodes (P + Q,), their blocks (P + Q, 3, 3), and those of the lips (Z, Z, 3, 3).
+
+    Args:
+        projected: without what makes it indefinite, the gaps' own curvature.
+    """
+    slope = (at.plane_stiffness * _grip(_of_planes(x, at, touching)))[:, None, None]
+    planes = slope * at.plane_normal[:, :, None] * at.plane_normal[:, None, :]
+    s, normal = _of_balls(x, at, touching)
+    stiffness, along = torch.from_numpy(touching.ball_stiffness), normal[:, :, None] * normal[:, None, :]
+    balls = (stiffness * _grip(s))[:, None, None] * along
+    if not projected:
+        away = x[torch.from_numpy(touching.ball_nodes)] - at.ball_centre
+        bent = stiffness * _push(s) / away.norm(dim=-1)
+        balls = balls - bent[:, None, None] * (torch.eye(3, dtype=x.dtype) - along)
+    nodes = np.concatenate([touching.plane_nodes, touching.ball_nodes])
+    blocks = torch.cat([planes, balls]).numpy()
+    if touching.lips is None:
+        return nodes, blocks, np.zeros((0, 0, 3, 3))
+    gap = sheet_gap(x, at.lip_normal, touching.lips)[0]
+    s, stiffness = at.lip_keep - gap, torch.from_numpy(touching.lips.stiffness)
+    push = torch.zeros_like(s) if projected else stiffness * _push(s)
+    return nodes, blocks, sheet_hessian(x, at.lip_normal, touching.lips, stiffness * _grip(s), push).numpy()
 
 
-def hessian_blocks(planes: Planes, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Node indices (C', 4) and blocks (C', 4, 4, 3, 3) of the contacts that hold."""
-    held = s > 0
-    nodes = np.concatenate([planes.node[held, None], planes.opposite[held]], axis=1)
-    share = np.concatenate([np.ones((len(nodes), 1)), -planes.weights[held]], axis=1)
-    normal, slope = planes.normal[held], planes.stiffness[held] * (s[held] / EASE_M).clip(0, 1)
-    return nodes, np.einsum("c,ca,cb,ci,cj->cabij", slope, share, share, normal, normal)
+def _of_planes(x: Tensor, at: Obstacles, touching: Touching) -> Tensor:
+    """s (*B, P)."""
+    return at.plane_offset - (at.plane_normal * x[..., torch.from_numpy(touching.plane_nodes), :]).sum(-1)
 
 
-def contact_gradient(planes: Planes, nodes: Tensor) -> Tensor:
-    """∂E/∂x in plain torch, differentiable: (*B, N, 3) → (*B, N, 3)."""
-    *batch, count, _ = nodes.shape
-    node = torch.from_numpy(planes.node)
-    held = planes.opposite.expand(*batch, *planes.opposite.shape[-2:])
-    carried = nodes.gather(-2, held.flatten(-2)[..., None].expand(*batch, -1, 3)).unflatten(-2, (-1, 3))
-    apart = nodes[..., node, :] - (planes.weights[..., None] * carried).sum(-2)
-    s = (planes.offset - (planes.normal * apart).sum(-1)).clamp(min=0)
-    slope = torch.where(s < EASE_M, s.square() / (2 * EASE_M), s - EASE_M / 2)
-    force = -(planes.stiffness * slope)[..., None] * planes.normal  # [*B, C, 3]
-    out = nodes.new_zeros(*batch, count, 3).index_add(-2, node, force.expand(*batch, -1, 3))
-    back = (-planes.weights[..., None] * force[..., None, :]).flatten(-3, -2)
-    return out.scatter_add(-2, held.flatten(-2)[..., None].expand(*batch, -1, 3), back.expand(*batch, -1, 3))
+def _of_balls(x: Tensor, at: Obstacles, touching: Touching) -> tuple[Tensor, Tensor]:
+    """s (*B, Q) and unit vectors away from the centres (*B, Q, 3)."""
+    away = x[..., torch.from_numpy(touching.ball_nodes), :] - at.ball_centre
+    distance = away.square().sum(-1).sqrt()
+    return at.ball_radius - distance, away / distance[..., None]
+
+
+def _ease(s: Tensor) -> Tensor:
+    """e."""
+    s = s.clamp(min=0)
+    return torch.where(s < EASE_M, s**3 / (6 * EASE_M), s**2 / 2 - s * EASE_M / 2 + EASE_M**2 / 6)
+
+
+def _push(s: Tensor) -> Tensor:
+    """e′."""
+    s = s.clamp(min=0)
+    return torch.where(s < EASE_M, s**2 / (2 * EASE_M), s - EASE_M / 2)
+
+
+def _grip(s: Tensor) -> Tensor:
+    """e″."""
+    return (s / EASE_M).clamp(0, 1)

@@ -17,10 +17,6 @@ class QuasistaticDeformer(Layer):
     Blendshapes and skinning say where the muscles pull the skin and where skull and jaw hold the flesh; the
     skin is where all forces balance. Eyes, teeth and tongue follow the rig, lashes the lids.
 
-    What touches what is looked for twice: on the blendshapes' skin, where lips may have crossed, and again on
-    the equilibrium with the contacts found there. Both equilibria are differentiated, one through the other;
-    nothing depends on earlier calls.
-
     Physics runs in float64 on the CPU, whatever the dtype and device of x. The derivative is the
     equilibrium's own (`equilibrium.py`), in both modes; second derivatives are not right.
 
@@ -44,8 +40,7 @@ class QuasistaticDeformer(Layer):
         super().__init__()
         self.controls = rig.controls
         self.drive = HeadDrive(rig, tissue, gravity)
-        self.first = EquilibriumSolver(self.drive.flesh, tolerance)
-        self.solver = EquilibriumSolver(self.drive.flesh, tolerance, beside=self.first)
+        self.solver = EquilibriumSolver(self.drive.flesh, tolerance)
         self.followers = _lashes(rig, self.drive.skin)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,10 +50,7 @@ class QuasistaticDeformer(Layer):
         R = rotation_matrix(turn)
         posed, drive, guess = self.drive(controls, R)
         muscles = torch.from_numpy(self.drive.flesh.muscles)
-        nodes = equilibrium(drive, guess, self.first)
-        vertices = posed.index_copy(-2, self.drive.skin, nodes[..., muscles, :])
-        nodes = equilibrium(drive._replace(planes=self.drive.contacts(vertices)), nodes.detach(), self.solver)
-        skin = nodes[..., muscles, :]
+        skin = equilibrium(drive, guess, self.solver)[..., muscles, :]
         vertices = posed.index_copy(-2, self.drive.skin, skin)
         lashes, lids, weights = self.followers
         if len(lashes):

@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.deform.deform import Deformer
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.neo_hookean import Elasticity
-from pipeline.deform.quasistatic.planes import Contacts
+from pipeline.deform.quasistatic.obstacles import Contacts
 from pipeline.deform.quasistatic.shell import Shell, build_shell
 from pipeline.deform.quasistatic.touching import find_lips, find_near_eye, find_near_teeth, outer_triangles
 from pipeline.deform.rig import Rig
@@ -87,12 +87,13 @@ class HeadDrive:
         posed, free = self._surface(still), self.flesh.free
         nodes = self._nodes(posed, self._deep(still))
         down = x.new_tensor([0.0, -9.81 if self._gravity else 0.0, 0.0])
+        own = self._surface(neutral)
         drive = Drive(
-            rest=self._nodes(self._surface(neutral), self._deep(neutral)),
+            rest=self._nodes(own, self._deep(neutral)),
             driven=nodes[..., free:, :],
             target=posed[..., self.skin, :],
             gravity=(gravity_turn.mT @ down) - down,
-            planes=self.contacts(posed),
+            obstacles=self.contacts(posed, own),
         )
         return posed, drive, nodes[..., :free, :].detach()
 
@@ -149,10 +150,7 @@ class HeadDrive:
             elif name.startswith("teeth_"):
                 row = outer_triangles(rest, own)
                 teeth.append((row, find_near_teeth(rest, triangles, rest[np.unique(row)], allowed)))
-        node = np.full(len(rest), -1)
-        node[self.skin] = np.argsort(self._order)[: len(self.shell.vertices)][~self.shell.rim]
-        stiffness = torch.from_numpy(tissue.contact * _areas(rest, self.shell))
-        return Contacts(rig.rest, lips, eyes, teeth, stiffness, node)
+        return Contacts(rest, lips, eyes, teeth, _areas(rest, self.shell), tissue.contact, self.skin.numpy())
 
 
 def _skin_part(rig: Rig) -> int:

@@ -11,6 +11,7 @@ Hessians, its line searches and where it started are not differentiated: see
 H is the true Hessian, not the projected one: the projection is a means to descend, not part of ∂g/∂x.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,19 +36,19 @@ def equilibrium(drive: Drive, guess: Tensor, solver: EquilibriumSolver) -> Tenso
     Raises:
         ChainRigError: there is no equilibrium within reach.
     """
-    node, values = drive.planes.node, flat(drive)
-    x = _Solution.apply(guess, node, solver, *values).detach()  # type: ignore[union-attr]
+    values = flat(drive)
+    x = _Solution.apply(guess, solver, *values).detach()  # type: ignore[union-attr]
     g = imbalance(x, drive, solver.flesh)
-    return x + _Implicit.apply(g, x, node, solver, *values)  # type: ignore[operator]
+    return x + _Implicit.apply(g, x, solver, *values)  # type: ignore[operator]
 
 
 class _Solution(torch.autograd.Function):
     """Calls the solver; its derivative is `_Implicit`'s."""
 
     @staticmethod
-    def forward(guess: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
+    def forward(guess: Tensor, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
         items = _items(guess, *values, trailing=(2, *_AXES))
-        found = [solver.solve(drive_of(arrays, node), start) for start, *arrays in items]
+        found = [solver.solve(drive_of(arrays), start) for start, *arrays in items]
         return torch.from_numpy(np.stack(found)).reshape(guess.shape)
 
     @staticmethod
@@ -64,53 +65,49 @@ class _Solution(torch.autograd.Function):
         return torch.zeros_like(ctx.saved_tensors[0])
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple, guess: Tensor, node: np.ndarray, solver: Any, *values: Tensor
-    ) -> tuple:
-        guess, *values = _lead((guess, *values), (in_dims[0], *in_dims[3:]), info.batch_size)  # type: ignore
-        return _Solution.apply(guess, node, solver, *values), 0
+    def vmap(info: Any, in_dims: tuple, guess: Tensor, solver: Any, *values: Tensor) -> tuple:
+        guess, *values = _lead((guess, *values), (in_dims[0], *in_dims[2:]), info.batch_size)  # type: ignore
+        return _Solution.apply(guess, solver, *values), 0
 
 
 class _Implicit(torch.autograd.Function):
     """Zero, with the derivative −H⁻¹ by g: what the equilibrium does when the balance of forces moves."""
 
     @staticmethod
-    def forward(g: Tensor, x: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
+    def forward(g: Tensor, x: Tensor, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
         return torch.zeros_like(g)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        _, x, ctx.node, ctx.solver, *values = inputs
+        _, x, ctx.solver, *values = inputs
         ctx.save_for_backward(x, *values)
         ctx.save_for_forward(x, *values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
         x, *values = ctx.saved_tensors
-        return -_Inverse.apply(grad, x, ctx.node, ctx.solver, *values), *(None,) * (3 + len(values))  # type: ignore
+        return -_Inverse.apply(grad, x, ctx.solver, *values), *(None,) * (2 + len(values))  # type: ignore
 
     @staticmethod
     def jvp(ctx: Any, g: Tensor, *others: Tensor | None) -> Tensor:  # type: ignore[override]
         x, *values = ctx.saved_tensors
-        return -_Inverse.apply(g, x, ctx.node, ctx.solver, *values)  # type: ignore[operator]
+        return -_Inverse.apply(g, x, ctx.solver, *values)  # type: ignore[operator]
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple, g: Tensor, x: Tensor, node: np.ndarray, solver: Any, *values: Tensor
-    ) -> tuple:
-        tensors = _lead((g, x, *values), (*in_dims[:2], *in_dims[4:]), info.batch_size)
-        return _Implicit.apply(tensors[0], tensors[1], node, solver, *tensors[2:]), 0
+    def vmap(info: Any, in_dims: tuple, g: Tensor, x: Tensor, solver: Any, *values: Tensor) -> tuple:
+        tensors = _lead((g, x, *values), (*in_dims[:2], *in_dims[3:]), info.batch_size)
+        return _Implicit.apply(tensors[0], tensors[1], solver, *tensors[2:]), 0
 
 
 class _Inverse(torch.autograd.Function):
     """H⁻¹ b, linear in b. H itself counts as constant: second derivatives are not right."""
 
     @staticmethod
-    def forward(b: Tensor, x: Tensor, node: np.ndarray, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
+    def forward(b: Tensor, x: Tensor, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
         items = list(_items(x, *values, trailing=(2, *_AXES)))
         right = b.detach().numpy().reshape(-1, len(items), *x.shape[-2:])
         columns = [
-            solver.solve_linear(right[:, i], there, drive_of(arrays, node))
+            solver.solve_linear(right[:, i], there, drive_of(arrays))
             for i, (there, *arrays) in enumerate(items)
         ]
         return torch.from_numpy(np.stack(columns, 1)).reshape(b.shape)
@@ -122,34 +119,36 @@ class _Inverse(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
         x, *values = ctx.saved_tensors
-        return _Inverse.apply(grad, x, ctx.node, ctx.solver, *values), *(None,) * (3 + len(values))  # type: ignore
+        return _Inverse.apply(grad, x, ctx.solver, *values), *(None,) * (2 + len(values))  # type: ignore
 
     @staticmethod
     def jvp(ctx: Any, b: Tensor, *others: Tensor | None) -> Tensor:  # type: ignore[override]
         x, *values = ctx.saved_tensors
-        return _Inverse.apply(b, x, ctx.node, ctx.solver, *values)  # type: ignore[return-value]
+        return _Inverse.apply(b, x, ctx.solver, *values)  # type: ignore[return-value]
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple, b: Tensor, x: Tensor, node: np.ndarray, solver: Any, *values: Tensor
-    ) -> tuple:
+    def vmap(info: Any, in_dims: tuple, b: Tensor, x: Tensor, solver: Any, *values: Tensor) -> tuple:
         """Many right-hand sides of one Hessian share its factor."""
-        where = (*in_dims[1:2], *in_dims[4:])
+        where = (*in_dims[1:2], *in_dims[3:])
         if all(axis is None for axis in where):
-            return _Inverse.apply(b.movedim(in_dims[0], 0), x, node, solver, *values), 0
+            return _Inverse.apply(b.movedim(in_dims[0], 0), x, solver, *values), 0
         b, x, *others = _lead((b, x, *values), (in_dims[0], *where), info.batch_size)
-        return _Inverse.apply(b, x, node, solver, *others), 0
+        return _Inverse.apply(b, x, solver, *others), 0
 
 
-_AXES = (2, 2, 2, 1, 2, 2, 2, 1, 1)  # of the arrays of `flat`, behind the batch
+_AXES = (2, 2, 2, 1, 2, 1, 1, 2, 1, 2, 1)  # of the arrays of `flat`, behind the batch
 
 
 def _items(*tensors: Tensor, trailing: tuple[int, ...]) -> Any:
     """The items of the batch, as numpy arrays."""
-    flats = []
-    for tensor, axes in zip(tensors, trailing, strict=True):
-        flats.append(tensor.detach().numpy().reshape(-1, *tensor.shape[tensor.ndim - axes :]))
-    return zip(*flats, strict=True)
+    count = math.prod(tensors[0].shape[: -trailing[0]])
+    return zip(
+        *(
+            tensor.detach().numpy().reshape(count, *tensor.shape[tensor.ndim - axes :])
+            for tensor, axes in zip(tensors, trailing, strict=True)
+        ),
+        strict=True,
+    )
 
 
 def _lead(tensors: tuple[Tensor, ...], in_dims: tuple, size: int) -> list[Tensor]:

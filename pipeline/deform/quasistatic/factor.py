@@ -1,5 +1,7 @@
 """Symmetric sparse systems: factored anew only when the last factor no longer helps."""
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,21 +17,20 @@ EXACT = 1e-11  # residual of a solve for a derivative
 class Factor:
     """A = L D Lᵀ of a symmetric matrix whose order keeps L sparse, by SuperLU with diagonal pivots.
 
+    Attributes:
+        positive: whether A is positive definite: so are then its pivots D.
+
     Raises:
         RuntimeError: A is singular.
     """
 
     def __init__(self, A: sp.csc_matrix) -> None:
         self._factors = splu(A, "NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        self.positive = bool((self._factors.U.diagonal() > 0).all())
 
     def solve(self, right: np.ndarray) -> np.ndarray:
         """A⁻¹ of (n,) or of the columns of (n, m)."""
         return self._factors.solve(right)
-
-    @property
-    def positive(self) -> bool:
-        """Whether A is positive definite: so are then its pivots D."""
-        return bool((self._factors.U.diagonal() > 0).all())
 
 
 class Factors:
@@ -53,19 +54,32 @@ class Factors:
         self._latest = Factor(A)
         return self._latest
 
-    def descent(self, A: sp.csc_matrix, gradient: np.ndarray, tolerance: float) -> np.ndarray | None:
-        """−A⁻¹ gradient, or None if A shows that it is not positive definite."""
-        if self._latest is not None:
-            found = conjugate_gradients(A, -gradient, self._latest.solve, tolerance, FEW)
-            if found.converged:
-                return found.x
-            if found.indefinite:
-                return None
-        try:
-            step = -self.make(A).solve(gradient)
-        except RuntimeError:  # singular, as where elements are collapsed to a point
-            return None
-        return step if float(step @ gradient) < 0 else None
+    def descent(
+        self,
+        A: sp.csc_matrix,
+        gradient: np.ndarray,
+        tolerance: float,
+        projected: Callable[[], sp.csc_matrix],
+        near: bool,
+    ) -> np.ndarray:
+        """−A⁻¹ gradient, roughly, or where A is not positive definite another direction that descends.
+
+        Args:
+            projected: a positive definite matrix beside A.
+            near: whether a direction of negative curvature is worth to be gone along.
+        """
+        for B in (lambda: A, projected):
+            found = None
+            if self._latest is not None and self._latest.positive:
+                found = conjugate_gradients(B(), -gradient, self._latest.solve, tolerance, FEW)
+                if found.converged or (found.indefinite and near):
+                    return found.x
+            if found is None or not found.indefinite:
+                with contextlib.suppress(RuntimeError):  # singular: elements collapsed to a point
+                    factor = self.make(B())
+                    if factor.positive:
+                        return -factor.solve(gradient)
+        raise AssertionError("the projected matrix is positive definite")
 
     def solve(self, A: sp.csc_matrix, right: np.ndarray) -> np.ndarray:
         """A⁻¹ of the columns of (n, m), as exactly as float64 allows."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.deform.quasistatic.contact import Planes, contact_gradient
+from pipeline.deform.quasistatic.contact import Obstacles, Touching, contact_gradient
 from pipeline.deform.quasistatic.neo_hookean import Elasticity, stress
 
 
@@ -30,7 +30,7 @@ class Flesh:
         pull: (M,) their springs' stiffness, N/m.
         mass: (free,) kg.
         material: of all tetrahedra.
-        touching: (Z,) free nodes among which contacts may pass forces.
+        touching: which free nodes may touch what.
     """
 
     tets: np.ndarray
@@ -39,7 +39,7 @@ class Flesh:
     pull: np.ndarray
     mass: np.ndarray
     material: Elasticity
-    touching: np.ndarray
+    touching: Touching
 
 
 class Drive(NamedTuple):
@@ -50,14 +50,14 @@ class Drive(NamedTuple):
         driven: (*B, N − free, 3) where the driven nodes are.
         target: (*B, M, 3) where the muscles pull.
         gravity: (*B, 3) m/s².
-        planes: C contacts.
+        obstacles: that contacts keep to.
     """
 
     rest: Tensor
     driven: Tensor
     target: Tensor
     gravity: Tensor
-    planes: Planes
+    obstacles: Obstacles
 
 
 def imbalance(x: Tensor, drive: Drive, flesh: Flesh) -> Tensor:
@@ -71,12 +71,11 @@ def imbalance(x: Tensor, drive: Drive, flesh: Flesh) -> Tensor:
     F = nodes[..., tets, :].mT @ b  # Σ_a p_a b_aᵀ
     forces = volume[..., None, None] * (b @ stress(F, flesh.material).mT)  # [*B, T, 4, 3]
     out = torch.zeros_like(nodes).index_add(-2, tets.flatten(), forces.flatten(-3, -2))
-    if len(drive.planes.node):
-        out = out + contact_gradient(drive.planes, nodes)
     muscles, pull = torch.from_numpy(flesh.muscles), torch.from_numpy(flesh.pull)[:, None]
     springs = pull * (x[..., muscles, :] - drive.target)
     weight = torch.from_numpy(flesh.mass)[:, None] * drive.gravity[..., None, :]
-    return (out[..., : flesh.free, :] - weight).index_add(-2, muscles, springs)
+    touch = contact_gradient(x, drive.obstacles, flesh.touching)
+    return (out[..., : flesh.free, :] + touch - weight).index_add(-2, muscles, springs)
 
 
 def hat_gradients(corners: Tensor) -> tuple[Tensor, Tensor]:

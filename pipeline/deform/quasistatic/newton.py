@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
 from pipeline.deform.quasistatic.factor import Factors
 from pipeline.deform.quasistatic.potential import Potential
 from pipeline.errors import ChainRigError
 
 SUFFICIENT = 1e-4  # of the decrease that the slope promises (Armijo)
+NEAR = 0.1  # residual below which directions of negative curvature are gone along
 ROUNDING = 1e-11  # of the energy: below it, energies do not tell which of two points is better
 
 
@@ -34,10 +36,11 @@ def find_equilibrium(
 ) -> Equilibrium:
     """The x near `start` at which the forces balance.
 
-    Newton's method with the true Hessian as long as that is positive along the way, else with one whose
-    elements are projected to positive semidefinite ones (Teran, Sifakis, Irving and Fedkiw, "Robust
-    Quasistatic Finite Elements and Flesh Simulation", 2005): so every step descends, from inverted starts
-    too. Far from the solution the Newton system is solved roughly (Eisenstat and Walker, 1996).
+    Newton's method with the true Hessian, its systems solved by conjugate gradients, roughly as long as the
+    solution is far (Eisenstat and Walker, 1996). Far from it, where the Hessian is not positive, one whose
+    elements are projected to positive semidefinite ones takes its place (Teran, Sifakis, Irving and Fedkiw,
+    "Robust Quasistatic Finite Elements and Flesh Simulation", 2005); near it, directions of negative
+    curvature are followed. So every step descends, from inverted starts too.
 
     Args:
         factors: of Hessians nearby, if it has any.
@@ -49,14 +52,18 @@ def find_equilibrium(
     x, energy = start.copy(), potential.energy(start)
     gradient, size = potential.gradient(x)
     projections, residual = 0, float(np.linalg.norm(gradient)) / size
+
+    def projected() -> sp.csc_matrix:
+        nonlocal projections
+        projections += 1
+        return sparsity.matrix(potential.hessian(x, projected=True))
+
     for iteration in range(most):
         if residual <= tolerance:
             return Equilibrium(x, residual, iteration, projections, factors.made - made)
         right = sparsity.into_order(gradient)
-        step = factors.descent(sparsity.matrix(potential.hessian(x)), right, min(0.1, residual))
-        if step is None:
-            projections += 1
-            step = -factors.make(sparsity.matrix(potential.hessian(x, projected=True))).solve(right)
+        A = sparsity.matrix(potential.hessian(x))
+        step = factors.descent(A, right, min(0.1, residual), projected, residual < NEAR)
         x, energy = _search(potential, x, energy, sparsity.out_of_order(step), gradient)
         gradient, size = potential.gradient(x)
         residual = float(np.linalg.norm(gradient)) / size

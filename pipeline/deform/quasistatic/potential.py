@@ -1,8 +1,10 @@
 """The energy of flesh under one drive, with its gradient and Hessian by the free nodes, compiled."""
 
 import numpy as np
+import torch
 
-from pipeline.deform.quasistatic import contact, elements
+from pipeline.deform.quasistatic import elements
+from pipeline.deform.quasistatic.contact import Obstacles, contact_energy, contact_gradient, contact_hessian
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.sparsity import Sparsity
 
@@ -19,6 +21,7 @@ class Potential:
         self._b, self._volume = elements.hat_gradients(np.ascontiguousarray(drive.rest), flesh.tets)
         material = flesh.material
         self._rest = flesh.tets, self._b, self._volume, material.mu, material.lam, material.alpha
+        self._contact = Obstacles(*map(torch.from_numpy, drive.obstacles)), flesh.touching
         self.least = float(np.linalg.norm(flesh.pull)) * SLACK_M
 
     def nodes(self, x: np.ndarray) -> np.ndarray:
@@ -30,7 +33,7 @@ class Potential:
         stretch = x[self.flesh.muscles] - drive.target
         springs = 0.5 * (self.flesh.pull * (stretch**2).sum(1)).sum()
         weight = (self.flesh.mass * (x @ drive.gravity)).sum()
-        touch = contact.energy(drive.planes, contact.depth(drive.planes, nodes))
+        touch = float(contact_energy(torch.from_numpy(x), *self._contact))
         return float(elements.energy(nodes, *self._rest) + springs - weight + touch)
 
     def gradient(self, x: np.ndarray) -> tuple[np.ndarray, float]:
@@ -39,9 +42,7 @@ class Potential:
         elastic = elements.gradient(nodes, *self._rest)[: flesh.free]
         springs = flesh.pull[:, None] * (x[flesh.muscles] - drive.target)
         weight = flesh.mass[:, None] * drive.gravity
-        touch = np.zeros_like(nodes)
-        contact.add_gradient(drive.planes, contact.depth(drive.planes, nodes), touch)
-        touch = touch[: flesh.free]
+        touch = contact_gradient(torch.from_numpy(x), *self._contact).numpy()
         total = elastic + touch - weight
         total[flesh.muscles] += springs
         parts = sum(float(np.linalg.norm(part)) for part in (elastic, springs, weight, touch))
@@ -55,7 +56,7 @@ class Potential:
         if projected:  # of elements that are collapsed to a point, nothing else would be left
             blocks[sparsity.diagonal] += SHIFT * float(blocks.max()) * np.eye(3)
         blocks[sparsity.diagonal[self.flesh.muscles]] += self.flesh.pull[:, None, None] * np.eye(3)
-        who, values = contact.hessian_blocks(self.drive.planes, contact.depth(self.drive.planes, nodes))
-        places = sparsity.place(np.repeat(who, 4, axis=1), np.tile(who, (1, 4))).ravel()
-        np.add.at(blocks, places[places >= 0], values.reshape(-1, 3, 3)[places >= 0])
+        who, single, lips = contact_hessian(torch.from_numpy(x), *self._contact, projected)
+        np.add.at(blocks, sparsity.diagonal[who], single)
+        blocks[sparsity.passing] += lips
         return blocks

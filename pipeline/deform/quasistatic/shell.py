@@ -6,9 +6,9 @@ import numpy as np
 
 from pipeline.errors import ChainRigError
 
-MOST_M = 0.010  # thickness where there is room
-ROOM = 0.8  # of the way from the skin to the medial axis, which the inner side must not cross
-TAPER = 0.4  # by how much thickness may change from a vertex to the next, as a share of their distance
+MOST_M = 0.012  # thickness where there is room
+ROOM = 0.9  # of the way from the skin to the medial axis, which the inner side must not cross
+TAPER = 0.7  # by how much thickness may change from a vertex to the next, as a share of their distance
 LEAST_VOLUME = 0.3  # volume of a tetrahedron, as a share of a third of its triangle times its upright edge
 _SPLIT = ((0, 1, 2, 5), (0, 1, 5, 4), (0, 3, 4, 5))  # of a prism whose corners are sorted by index
 _UPRIGHT = (2, 1, 0)  # the corner at whose upright edge each of the three stands

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.deform.quasistatic.contact import Planes
+from pipeline.deform.quasistatic.contact import Obstacles
 from pipeline.deform.quasistatic.factor import Factors
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.newton import Equilibrium, find_equilibrium
@@ -21,18 +21,14 @@ class EquilibriumSolver:
     Args:
         flesh: what does not change.
         tolerance: |g| as a share of the forces that it sums.
-        beside: another solver of the same flesh, whose sparsity and factors serve this one, too.
 
     Attributes:
         last: the latest equilibrium, for reports.
     """
 
-    def __init__(
-        self, flesh: Flesh, tolerance: float = 1e-9, beside: "EquilibriumSolver | None" = None
-    ) -> None:
+    def __init__(self, flesh: Flesh, tolerance: float = 1e-9) -> None:
         self.flesh, self.tolerance = flesh, tolerance
-        self.sparsity = beside.sparsity if beside else Sparsity(flesh)
-        self._factors = beside._factors if beside else Factors()
+        self.sparsity, self._factors = Sparsity(flesh), Factors()
         self.last: Equilibrium | None = None
         self._ahead: np.ndarray | None = None
 
@@ -58,13 +54,12 @@ class EquilibriumSolver:
         return self.sparsity.out_of_order(found).reshape(right.shape)
 
 
-def drive_of(arrays: Sequence[np.ndarray], node: np.ndarray) -> Drive:
+def drive_of(arrays: Sequence[np.ndarray]) -> Drive:
     """Of the arrays of `flat`, without batch axes."""
     rest, driven, target, gravity, *others = arrays
-    planes = Planes(node, *others)
-    return Drive(rest, driven, target, gravity, planes)  # type: ignore[arg-type]  # numpy here
+    return Drive(rest, driven, target, gravity, Obstacles(*others))  # type: ignore[arg-type]  # numpy here
 
 
 def flat(drive: Drive) -> tuple:
     """All that may vary, in a row."""
-    return *drive[:4], *drive.planes[1:]
+    return *drive[:4], *drive.obstacles

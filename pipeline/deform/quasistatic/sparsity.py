@@ -14,28 +14,25 @@ class Sparsity:
         blocks: how many there are.
         places: (T, 4, 4) the block of two corners of a tetrahedron, −1 where one of them is driven.
         diagonal: (free,) the block of a node with itself.
+        passing: (Z, Z) the blocks of the nodes among which contacts pass forces.
     """
 
     def __init__(self, flesh: Flesh) -> None:
         n, tets = flesh.free, flesh.tets
-        self._nodes = n
         rows, columns = np.repeat(tets, 4, axis=1), np.tile(tets, (1, 4))
         inside = (rows < n) & (columns < n)
         keys = [rows[inside] * n + columns[inside], np.arange(n) * (n + 1)]
-        keys.append((flesh.touching[:, None] * n + flesh.touching).ravel())
+        passing = flesh.touching.passing
+        passing = passing[:, None] * n + passing
+        keys.append(passing.ravel())
         self._keys = np.unique(np.concatenate(keys))
         self.blocks = len(self._keys)
         self.places = np.full((len(tets), 16), -1)
         self.places[inside] = np.searchsorted(self._keys, keys[0])
         self.places = self.places.reshape(-1, 4, 4)
         self.diagonal = np.searchsorted(self._keys, keys[1])
-        self._compress()
-
-    def place(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """The blocks of pairs of nodes, −1 where a node is driven."""
-        inside = (rows < self._nodes) & (columns < self._nodes)
-        keys = np.where(inside, rows * self._nodes + columns, self._keys[0])
-        return np.where(inside, np.searchsorted(self._keys, keys), -1)
+        self.passing = np.searchsorted(self._keys, passing)
+        self._compress(n)
 
     def matrix(self, blocks: np.ndarray) -> sp.csc_matrix:
         """(blocks, 3, 3) → the matrix, rows and columns in the order of `order`."""
@@ -51,8 +48,7 @@ class Sparsity:
         x[..., self.order] = y
         return x.reshape(*y.shape[:-1], -1, 3)
 
-    def _compress(self) -> None:
-        n = self._nodes
+    def _compress(self, n: int) -> None:
         rows, columns = self._keys // n, self._keys % n
         where = np.empty(n, dtype=np.int64)
         order = _fill_reducing(rows, columns, n)

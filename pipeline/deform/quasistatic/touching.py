@@ -18,14 +18,13 @@ class Lips:
     Attributes:
         up: (3,) unit vector from the lower to the upper lip.
         upper, lower: vertices of the sheets.
-        upper_triangles, lower_triangles: (F, 3) vertices.
+        triangles: (F, 3) vertices of either.
     """
 
     up: np.ndarray
     upper: np.ndarray
     lower: np.ndarray
-    upper_triangles: np.ndarray
-    lower_triangles: np.ndarray
+    triangles: tuple[np.ndarray, np.ndarray]
 
 
 def find_lips(
@@ -65,8 +64,10 @@ def find_lips(
     sheets = []
     for seed, sign in ((np.unique(upper), -1.0), (np.unique(lower), 1.0)):
         ring = np.unique(triangles[np.isin(triangles, seed).any(1)])
-        sheets.append(ring[allowed[ring] & (sign * normals[ring] @ up > 0.1)])
-    return Lips(up, *sheets, *(triangles[np.isin(triangles, sheet).all(1)] for sheet in sheets))
+        sheet = ring[allowed[ring] & (sign * normals[ring] @ up > 0.1)]
+        sheets.append(triangles[np.isin(triangles, sheet).all(1)])
+    upper_sheet, lower_sheet = sheets
+    return Lips(up, np.unique(upper_sheet), np.unique(lower_sheet), (upper_sheet, lower_sheet))
 
 
 def find_near_eye(points: np.ndarray, eye: np.ndarray, allowed: np.ndarray) -> np.ndarray:
