@@ -35,8 +35,8 @@ def build_chain(
     )
 
 
-def build_deformer(rig: Rig, kind: Literal["blendshape", "quasistatic"] = "blendshape") -> Layer:
-    """Layer 1 for a rig: blendshapes and skinning, or the flesh that these pull at."""
+def build_deformer(rig: Rig, kind: Literal["blendshape", "skinning", "quasistatic"] = "skinning") -> Layer:
+    """Layer 1 for a rig: its shapes and its joints, if it has some, or the flesh that these pull at."""
     if kind == "quasistatic":
         from pipeline.deform.quasistatic.deformer import QuasistaticDeformer
 

@@ -85,7 +85,7 @@ class FitResult:
     """The controls that explain one face of a photo. Points are in pixels of the photo.
 
     Attributes:
-        rig, detector, rasterizer, solver: names of what was used.
+        rig, detector, deformer, rasterizer, solver: names of what was used.
         controls: expression controls by name.
         identity: identity controls by name.
         rotation_vector, translation: the head's pose in camera space, radians and metres.
@@ -147,6 +147,7 @@ class FitResult:
     labels: LabelledPoints | None = None
     subject: str | None = None
     trace: Trace | None = None
+    deformer: str = "skinning"
 
 
 @dataclass(frozen=True)
