@@ -126,7 +126,7 @@ def fits(photos: Path, count: int) -> dict[str, Figures]:
     """The same photos by a process each, by one worker, and by two."""
     found = find_images(str(photos))[:count]
     settings = Config()
-    loading = partial(load, settings.model_dump_json(), "largest")
+    loading = partial(load, settings, "largest")
     recipe = recipe_of(settings, "largest")
     told: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as temporary:

@@ -29,7 +29,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images(folder / "photos", {"broken.jpg": "no image"})
     (folder / "photos" / "ünï é.png").write_bytes(assets.path("example.png").read_bytes())
     wanted = batch(folder / "photos", folder / "out", workers=1, recipe=recipe_of(Config(), "largest"))
-    run_batch(wanted, partial(load_fitter, Config().model_dump_json(), "largest"), False, True)
+    run_batch(wanted, partial(load_fitter, Config(), "largest"), False, True)
     return folder / "out"
 
 
@@ -127,3 +127,19 @@ def test_a_wrong_option_is_one_sentence(tmp_path: Path, run: Run, options: list[
     source = images(tmp_path / "photos", {"a.jpg": "ok"})
     code, _, told = run("batch", source, "--out", tmp_path / "out", "--workers", 1, *options)
     assert code == 2 and words in told and told.count("\n") == 1
+
+
+def test_parquet_holds_the_same_table(fitted: Path, tmp_path: Path, run: Run) -> None:
+    try:
+        from pyarrow.parquet import read_table  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        code, _, told = run("batch", fitted, "--out", tmp_path / "out", "--parquet")
+        assert code == 2 and "chainrig[parquet]" in told and told.count("\n") == 1
+        pytest.skip("pip install 'chainrig[parquet]'")
+    assert write_run_files(fitted, parquet=True)
+    rows = read_table(fitted / "summary.parquet").to_pylist()
+    with (fitted / "summary.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [list(row) for row in rows] == [list(line) for line in lines]
+    assert rows[0]["jawOpen"] is None and rows[0]["error"] == lines[0]["error"]
+    assert rows[1]["jawOpen"] == pytest.approx(float(lines[1]["jawOpen"]), rel=1e-5, abs=1e-9)

@@ -95,6 +95,8 @@ def test_the_recipe_is_of_settings_faces_and_the_files_that_settings_name(tmp_pa
     assert recipe == recipe_of(config, "largest") and "torch 2" in recipe.versions
     assert recipe_of(config, "all").config_sha256 != recipe.config_sha256
     assert recipe_of(load_config(), "largest").weights_sha256 != recipe.weights_sha256
+    zero = load_config(None, [f"fit.subject={subject}", "landmarks.scores=0"])  # as the default says it
+    assert recipe_of(zero, "largest") == recipe
     subject.write_text("another")
     changed = recipe_of(config, "largest")
     assert changed.weights_sha256 != recipe.weights_sha256

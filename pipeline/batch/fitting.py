@@ -43,11 +43,10 @@ class Fitted:
         return write_fit(self.result, self.index, self.config, folder)
 
 
-def load(settings: str, choice: Choice) -> "FitImage":
+def load(config: Config, choice: Choice) -> "FitImage":
     """The function that fits an image file.
 
     Args:
-        settings: the configuration as JSON, as processes share nothing.
         choice: whether all faces are fitted, or the largest.
 
     Raises:
@@ -57,7 +56,6 @@ def load(settings: str, choice: Choice) -> "FitImage":
 
     from pipeline.fit import FaceFitter
 
-    config = Config.model_validate_json(settings)
     torch.set_num_threads(config.fit.threads)
     return partial(fit_image, FaceFitter(config), choice)
 

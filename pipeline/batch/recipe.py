@@ -40,7 +40,8 @@ def recipe_of(config: "Config", faces: str) -> Recipe:
     Raises:
         ChainRigError: a file that the settings name cannot be read.
     """
-    settings = hashlib.sha256(f"{config.model_dump_json()} {faces}".encode()).hexdigest()
+    told = type(config).model_validate_json(config.model_dump_json())  # a default 0 is a user's 0.0
+    settings = hashlib.sha256(f"{told.model_dump_json()} {faces}".encode()).hexdigest()
     weights = hashlib.sha256()
     for path in [*_shipped(), *_named(config)]:
         try:

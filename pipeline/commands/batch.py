@@ -117,7 +117,7 @@ def batch(
         _announce(wanted.plan())
         return
     choice = "all" if face == "all" else "largest"
-    run_batch(wanted, partial(load, settings.model_dump_json(), choice), parquet, quiet)
+    run_batch(wanted, partial(load, settings, choice), parquet, quiet)
 
 
 def run_batch(wanted: Batch, load: Callable[[], FitImage], parquet: bool, quiet: bool) -> None:
@@ -137,9 +137,9 @@ def run_batch(wanted: Batch, load: Callable[[], FitImage], parquet: bool, quiet:
         paths = [] if wanted.shard else write_run_files(wanted.folder, parquet)
     if not quiet:
         for name, why in tally.failures:
-            screen.print(f"{name} failed: {why}", highlight=False, markup=False, soft_wrap=True)
+            _say(f"{name} failed: {why}")
         if tally.failed > TOLD:
-            screen.print(f"… and {tally.failed - TOLD} more: summary.csv has the reasons.", highlight=False)
+            _say(f"… and {tally.failed - TOLD} more: summary.csv has the reasons.")
         for path in paths:
             print(shown(str(path)))
     if interruption is not None:
@@ -194,6 +194,11 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _say(sentence: str) -> None:
+    """On one line: it is there to be searched and copied."""
+    screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
 def _shard(text: str) -> tuple[int, int]:
     number, slash, count = text.partition("/")
     if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
@@ -212,9 +217,9 @@ def _announce(plan: Plan) -> None:
     if plan.failed:
         parts.append(f"{plan.failed} failed before (--retry-failed tries again)")
     total = len(plan.tasks) + plan.done + plan.failed
-    screen.print(f"{total} image{'s' * (total != 1)}: {', '.join(parts)}.", highlight=False)
+    _say(f"{total} image{'s' * (total != 1)}: {', '.join(parts)}.")
     for versions, count in plan.versions.items():
-        screen.print(f"{count} of the results that stay were made with {versions}.", highlight=False)
+        _say(f"{count} of the results that stay were made with {versions}.")
 
 
 def _follow(entries: Iterator[Entry], tally: Tally, quiet: bool) -> KeyboardInterrupt | None:
