@@ -23,7 +23,7 @@ FITS = {
 
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for control, of in _read("profile").items():
+    for control, of in _read("profile")["lines"].items():
         (PICTURES / f"{control}.svg").write_text(profile(control, of), encoding="utf-8")
     (PICTURES / "convergence.svg").write_text(convergence(_read("fits")["faces"]), encoding="utf-8")
 
