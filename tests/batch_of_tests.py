@@ -69,7 +69,7 @@ def fit(calls: Path | None, path: Path) -> Sequence[StandIn]:
     if what == "wait":
         time.sleep(float(how))
     if what == "hold":
-        wait_for((path.parent.parent / "go").exists)
+        wait_for((path.parent.parent / "go").exists, 10)
     faces = int(how) if what == "faces" else 1
     return [StandIn(index, text) for index in range(faces)]
 
@@ -111,6 +111,8 @@ if __name__ == "__main__":
         run_batch(batch({source!r}, {out!r}, **{options!r}), partial(load, {calls_of(out)!r}), False, True)
     except ChainRigError as error:
         sys.exit(f"{{type(error).__name__}}: {{error}}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 """
     )
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])

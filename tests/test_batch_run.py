@@ -2,7 +2,9 @@
 
 import errno
 import random
+import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,20 @@ def test_a_folder_that_is_removed_is_not_made_anew(tmp_path: Path) -> None:
         told = run.communicate(timeout=30)[1]
     assert run.returncode == 1 and "the folder is gone" in told and "Traceback" not in told
     assert not out.exists()
+
+
+def test_an_interruption_is_told_and_what_is_done_is_summed_up(tmp_path: Path) -> None:
+    texts = {"a.jpg": "ok", "b.jpg": "ok", "c.jpg": "hold", "d.jpg": "hold", "e.jpg": "ok"}
+    source, out = images(tmp_path / "photos", texts), tmp_path / "out"
+    with started(source, out) as run:
+        wait_for(lambda: manifest_length(out) >= 2)
+        run.send_signal(signal.SIGINT)
+        told = run.communicate(timeout=30)[1]
+    assert run.returncode == 130
+    assert re.fullmatch(
+        "chainrig: stopped after [12] of 5 images; the same command goes on from there.\n", told
+    )
+    assert (out / "summary.csv").read_text().count("\n") == 3
 
 
 def test_a_file_in_the_way_of_one_image_stops_only_that(tmp_path: Path) -> None:

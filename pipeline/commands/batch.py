@@ -144,10 +144,8 @@ def run_batch(wanted: Batch, load: Callable[[], FitImage], parquet: bool, quiet:
             print(shown(str(path)))
     if interruption is not None:
         done = tally.done + tally.failed
-        print(
-            f"chainrig: stopped after {done} of {tally.tasks} images; the same command goes on.",
-            file=sys.stderr,
-        )
+        told = f"stopped after {done} of {tally.tasks} images; the same command goes on from there."
+        print(f"chainrig: {told}", file=sys.stderr)
         raise interruption
     if tally.failed and not tally.done and not plan.done:
         name, why = tally.failures[0]
