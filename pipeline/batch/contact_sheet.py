@@ -1,5 +1,6 @@
 """contact_sheet-N.png: the overlays of a run, the worst fit first."""
 
+import unicodedata
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -47,4 +48,6 @@ def _overlay(face: Path) -> Image.Image | None:
 
 
 def _drawable(words: str) -> str:
-    return words.encode("utf-8", "replace").decode()
+    """Without accents, which Pillow's own font has not."""
+    plain = unicodedata.normalize("NFKD", words.encode("utf-8", "replace").decode())
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
