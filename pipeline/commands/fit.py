@@ -111,7 +111,10 @@ def fit(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml."""
+    """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml.
+
+    With --share-identity: these for each PHOTO, in folders named for the photos, and subject.json.
+    """
     from pipeline.config import load_config
 
     photo = photos[0]
@@ -132,6 +135,11 @@ def fit(
     overrides += [f"{name}={as_yaml(value)}" for name, value in chosen.items() if value is not None]
     settings = load_config(config, overrides)
     folder = out if out is not None else Path("out") / photo.stem
+    _require_face_choice(face)
+    if labels is None and (labels_scheme or labels_origin):
+        raise ChainRigError("--labels-scheme and --labels-origin go with --labels FILE: give the file, too.")
+    if labels is not None and face == "all":
+        raise ChainRigError("--labels belong to one face: leave --face all out.")
     if share_identity:
         if face != "largest" or labels is not None or subject is not None:
             raise ChainRigError("--share-identity takes no --face, --labels or --subject: leave them out.")
@@ -142,11 +150,6 @@ def fit(
             f"{len(photos)} photos are given, and one is fitted at a time: give --share-identity if they are "
             "of one person, or use chainrig batch."
         )
-    _require_face_choice(face)
-    if labels is None and (labels_scheme or labels_origin):
-        raise ChainRigError("--labels-scheme and --labels-origin go with --labels FILE: give the file, too.")
-    if labels is not None and face == "all":
-        raise ChainRigError("--labels belong to one face: leave --face all out.")
 
     from pipeline.outputs.folder import require_writable, write_failure, write_fit
     from pipeline.target.photo import read_photo
