@@ -1,6 +1,6 @@
 """What the flesh of the default head does how right its derivative is: the figures of docs/quasistatics.md.
 
-    PYTHONPATH=.:tests OMP_NUM_THREADS=1 python benchmarks/quasistatic.py [--json FILE]
+    PYTHONPATH=.:tests OMP_NUM_THREADS=1 python benchmarks/quasistatic.py [--json FILE] [--parts PART...]
 
 Times are of the processor (`time.process_time`), on one thread.
 """
@@ -30,10 +30,7 @@ from pipeline.deform.rig import Rig
 
 RESULT = Path("benchmarks/results/quasistatic.json")
 # jawOpen and mouthClose: the latter closes lips over a jaw that is open, so it is meant to be no larger
-OPENINGS = (
-    (0.0, 0.1), (0.0, 0.3), (0.25, 0.25), (0.25, 0.4), (0.25, 0.6), (0.5, 0.5), (0.5, 0.7), (0.5, 1.0),
-    (1.0, 0.5), (1.0, 1.0),
-)  # fmt: skip
+OPENINGS = ((0.0, 0.1), (0.25, 0.25), (0.25, 0.4), (0.5, 0.5), (0.5, 0.7), (1.0, 0.5), (1.0, 1.0), (0.2, 0.5))
 LIDS = (
     {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     {"eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5, "eyeLookDownLeft": 1.0, "eyeLookDownRight": 1.0},
@@ -244,11 +241,13 @@ def unrolling() -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path, default=RESULT)
+    parser.add_argument("--parts", nargs="+", help="only these, beside what the file has of the others")
     options = parser.parse_args()
     torch.set_num_threads(1)
     head = Head()
     QuasistaticDeformer(head.rig)  # compiled now
-    result: dict[str, Any] = {
+    result: dict[str, Any] = json.loads(options.json.read_text()) if options.parts else {}
+    result |= {
         "machine": platform.processor() or platform.machine(),
         "torch": torch.__version__,
     }
@@ -256,11 +255,13 @@ def main() -> None:
         "unrolling": unrolling,
         "shell": lambda: shell(head),
         "times": lambda: times(head),
-        "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-4, 1e-5)],
+        "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-5, 1e-5)],
         "volume": lambda: volume(head),
         "lids": lambda: lids(head),
         "lips": lambda: lips(head),
     }.items():
+        if options.parts and name not in options.parts:
+            continue
         result[name] = part()
         print(name, result[name], flush=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -12,6 +12,9 @@ from pipeline.config import Config
 from pipeline.deform.rig import Rig
 from pipeline.fit import FaceFitter
 from pipeline.inspection.scene import read_scene
+from pipeline.rigs.gltf_export import export_gltf
+from pipeline.rigs.import_rig import import_rig
+from pipeline.rigs.look import albedo_of
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
 
@@ -66,3 +69,17 @@ def test_a_rig_with_few_shapes_and_a_picture_for_skin(tmp_path: Path) -> None:
     assert scene.rig.expression_names == small.expression_names
     percent = scene.objective.percent(scene.objective.residual(scene.x))
     assert percent == pytest.approx(result.residual_final, abs=0.02)
+
+
+def test_the_fit_is_the_same_with_a_rig_that_went_through_a_file(tmp_path: Path) -> None:
+    head, photo = Rig.load(), read_photo(EXAMPLE)
+    (tmp_path / "head.glb").write_bytes(export_gltf(head, albedo_of(head), {}))
+    import_rig(tmp_path / "head.glb")[0].save(tmp_path / "head.npz")
+    face, fits = find_faces(photo.pixels)[0], []
+    for rig in (None, str(tmp_path / "head.npz")):
+        fitter = FaceFitter(Config.model_validate({"fit": {"rig": rig, "iterations": 2}}))
+        fits.append(fitter.fit(photo, face))
+    own, back = fits
+    assert back.appearance is not None and back.residual_final == pytest.approx(own.residual_final, abs=0.01)
+    for name, value in own.controls.items():
+        assert back.controls[name] == pytest.approx(value, abs=0.01), name

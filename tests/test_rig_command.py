@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from pipeline.commands.retarget import retarget
 from pipeline.commands.rig import rig_app
+from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
+from pipeline.deform.shape_space import mirrored_deltas, vertex_twins
 from pipeline.errors import ChainRigError
 
 app = typer.Typer()
@@ -60,6 +62,32 @@ def test_options_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> N
         with pytest.raises(ChainRigError, match=complaint):
             run(*words)
     assert not list(tmp_path.glob("*.npz"))
+
+
+def test_a_rig_becomes_a_persons_own_with_narrower_ranges(tmp_path: Path) -> None:
+    head, fit, out = Rig.load(), tmp_path / "fit.json", tmp_path / "own.npz"
+    fit.write_text(json.dumps({"gender": 0.8, "age": 0.2, "jawOpen": 0.4}))
+    run("rig", "edit", "--person", fit, "--limit", "jawOpen=0:0.7", "--symmetric", "--out", out)
+    own = Rig.load(out)
+    assert own.identity_names == () and own.controls.controls[own.controls.index("jawOpen")].high == 0.7
+    grown = Deformer(head)(head.controls.pack({"gender": 0.8, "age": 0.2}))
+    np.testing.assert_allclose(own.rest, grown, atol=1e-5)
+    twins = vertex_twins(head.rest)
+    left, right = (
+        own.expression_deltas[own.controls.index(f"mouthSmile{side}")] for side in ("Left", "Right")
+    )
+    np.testing.assert_allclose(mirrored_deltas(left, twins), right, atol=1e-6)
+    for words, complaint in [
+        ((), "nothing to change"),
+        (("--limit", "jawOpen=0.7"), "--limit takes NAME=LOW:HIGH"),
+        (("--limit", "jawopen=0:1"), "Did you mean jawOpen"),
+        (("--person", tmp_path / "none.json"), "no file"),
+    ]:
+        with pytest.raises(ChainRigError, match=complaint):
+            run("rig", "edit", "--out", tmp_path / "b.npz", *words)
+    fit.write_text(json.dumps({"jawOpen": 0.4}))
+    with pytest.raises(ChainRigError, match="names none of the rig's identity"):
+        run("rig", "edit", "--person", fit, "--out", tmp_path / "b.npz")
 
 
 def test_retarget_writes_controls_that_render_takes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.deform.shape_space import (
+    linearised,
     mirrored_deltas,
     of_subject,
     vertex_twins,
@@ -26,7 +27,6 @@ from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.rigs.embed import embedded, find_embedding
 from pipeline.rigs.gaze import gaze_turns
-from pipeline.deform.shape_space import linearised
 from pipeline.rigs.look import albedo_of, texture_of
 from pipeline.rigs.outlines import outlines_478
 from pipeline.rigs.paint import landmark_places, painted

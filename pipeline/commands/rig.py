@@ -9,7 +9,7 @@ import typer
 
 from pipeline.errors import ChainRigError
 
-rig_app = typer.Typer(no_args_is_help=True, help="Import, inspect, embed and export rigs.")
+rig_app = typer.Typer(no_args_is_help=True, help="Import, inspect, embed, edit and export rigs.")
 
 Saved = Annotated[
     Path | None, typer.Argument(metavar="[RIG.NPZ]", help="A rig.", show_default="the shipped head")
@@ -145,6 +145,46 @@ def embed(
 
 
 @rig_app.command()
+def edit(
+    file: Saved = None,
+    out: Annotated[Path, typer.Option(help="The rig file to write, .npz.")] = Path("rig.npz"),
+    person: Annotated[
+        Path | None,
+        typer.Option(
+            help="A fit.json of a neutral photo, or what calibrate wrote: that head becomes the neutral one.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=LOW:HIGH", help="Another range of a control; repeatable."),
+    ] = None,
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Make the shapes of both sides mirror each other.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Change a rig: a person's own neutral head, narrower ranges, shapes that are alike on both sides."""
+    _require_npz(out)
+    limits = dict(map(_range, limit or []))
+    if person is None and not limits and not symmetric:
+        raise ChainRigError("There is nothing to change: give --person, --limit or --symmetric.")
+    from pipeline.deform.rig import Rig
+    from pipeline.deform.shape_space import of_subject, symmetrised, with_limits
+    from pipeline.rigs.person import identity_in
+
+    changed = Rig.load(file)
+    if symmetric:
+        changed = symmetrised(changed)
+    changed = with_limits(changed, limits)
+    if person is not None:
+        changed = of_subject(changed, identity_in(person, changed))
+    changed.save(out)
+    if not quiet:
+        print(out)
+
+
+@rig_app.command()
 def export(
     file: Saved = None,
     out: Annotated[Path, typer.Option(help="The file to write, .glb.")] = Path("rig.glb"),
@@ -176,6 +216,15 @@ def export(
     write_files(out.parent, {out.name: data})
     if not quiet:
         print(f"{out}: {len(data) / 1e6:.1f} MB")
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, numbers = text.partition("=")
+    low, _, high = numbers.partition(":")
+    try:
+        return name.strip(), (float(low), float(high))
+    except ValueError:
+        raise ChainRigError(f"--limit takes NAME=LOW:HIGH, such as jawOpen=0:0.7, not '{text}'.") from None
 
 
 def _require_npz(out: Path) -> None:

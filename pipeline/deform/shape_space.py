@@ -153,3 +153,19 @@ def with_shape(rig: Rig, name: str, deltas: Tensor, twins: Tensor | None = None)
         else:
             changed[index] = (deltas + mirrored_deltas(deltas, twins)) / 2
     return replace(rig, expression_deltas=changed)
+
+
+def symmetrised(rig: Rig) -> Rig:
+    """The rig whose expressions mirror each other: each becomes the mean of its shape and its twin's mirror
+    image, or of its own.
+
+    Raises:
+        ChainRigError: the mesh is not symmetric.
+    """
+    twins = vertex_twins(rig.rest)
+    partner = list(range(len(rig.expression_names)))
+    for a, b in rig.controls.mirror_pairs:
+        if max(a, b) < len(partner):
+            partner[a], partner[b] = b, a
+    deltas = rig.expression_deltas
+    return replace(rig, expression_deltas=(deltas + mirrored_deltas(deltas[partner], twins)) / 2)
