@@ -79,12 +79,6 @@ def publish(faces: Path, place: Path, run: Path) -> None:
     shutil.rmtree(faces)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Raises CannotWrite if that cannot be done."""
-    with CannotWrite.told(path.parent), whole_file(path) as draft:
-        draft.write_bytes(content)
-
-
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A name for a draft beside `path`, which takes its place when the block ends without an error."""
