@@ -12,20 +12,19 @@ import json
 from pathlib import Path
 
 import torch
-from chain_rule_derivatives import Derivative, Differentiated, shifts
+from chain_rule_derivatives import Derivative, Differentiated
 from chain_rule_faces import Case, read
 from torch import Tensor
 
 from pipeline.solve.quadratic_model import damped_step, decrease, normal_matrix
 
 RESULTS = Path(__file__).parent / "results" / "chain_rule_profile.json"
-CONTROLS, REACH, POINTS = ("jawOpen", "eyeBlinkLeft"), 0.3, 49
+CONTROLS, REACH, POINTS = ("jawOpen", "eyeBlinkLeft"), 0.3, 31
 DAMPING = 0.1
 DERIVATIVES = {
     "at the point": Derivative(rectifier=0.0),
     "rectifiers 0.1": Derivative(rectifier=0.1),
     "rectifiers 0.3": Derivative(rectifier=0.3),
-    "4 shifts, rectifiers 0.1": Derivative(rectifier=0.1, draws=shifts(4, 1.0)),
     "stand-in": Derivative(share=0.0, pose_share=0.0),
 }
 
@@ -42,8 +41,10 @@ def profile(case: Case, control: str) -> dict[str, object]:
     changes = torch.stack([objective.residual(case.start + t * line) for t in along]) - here
     direction = changes[-1] / changes[-1].norm()
     percent = objective.percent(changes[-1]) / float(changes[-1].norm())
+    pixels: dict[object, Tensor] = {}
     slopes = {
-        name: percent * float(Differentiated(case, one).columns(case.start, line[None])[:, 0] @ direction)
+        name: percent
+        * float(Differentiated(case, one).columns(case.start, line[None], pixels)[:, 0] @ direction)
         for name, one in DERIVATIVES.items()
     }
     return {

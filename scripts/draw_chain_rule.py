@@ -16,8 +16,8 @@ FITS = {
     "`chain`, rectifiers 0": "chain, as it is",
     "`chain`, rectifiers 0.1": "chain, rectifiers 0.1",
     "`chain`, rectifiers 0.3": "chain, rectifiers 0.3",
-    "own Jacobian first, then secants": "own Jacobian, then secants",
-    "Levenberg–Marquardt, own Jacobian": "own Jacobian, LM",
+    "rectifiers 0.3, twice as long": "0.3, twice as long",
+    "own Jacobian first, then secants": "own Jacobian, secants",
 }
 
 
