@@ -30,13 +30,8 @@ from pipeline.deform.rig import Rig
 
 RESULT = Path("benchmarks/results/quasistatic.json")
 # jawOpen and mouthClose: the latter closes lips over a jaw that is open, so it is meant to be no larger
-OPENINGS = ((0.0, 0.1), (0.25, 0.25), (0.25, 0.4), (0.5, 0.5), (0.5, 0.7), (1.0, 0.5), (1.0, 1.0), (0.2, 0.5))
-LIDS = (
-    {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
-    {"eyeBlinkLeft": 0.5, "eyeBlinkRight": 0.5, "eyeLookDownLeft": 1.0, "eyeLookDownRight": 1.0},
-    {"eyeSquintLeft": 1.0, "eyeSquintRight": 1.0, "cheekSquintLeft": 1.0, "cheekSquintRight": 1.0},
-    {"eyeWideLeft": 1.0, "eyeWideRight": 1.0},
-)
+OPENINGS = ((0.0, 0.1), (0.25, 0.25), (0.25, 0.4), (0.5, 0.5), (0.5, 0.7), (1.0, 0.5), (1.0, 1.0))
+LIDS = ({"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},)
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
@@ -255,7 +250,7 @@ def main() -> None:
         "unrolling": unrolling,
         "shell": lambda: shell(head),
         "times": lambda: times(head),
-        "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-5, 1e-5)],
+        "slopes": lambda: [slopes(head.rig, 1e-11, 1e-5), slopes(head.rig, 1e-4, 1e-5)],
         "volume": lambda: volume(head),
         "lids": lambda: lids(head),
         "lips": lambda: lips(head),

@@ -57,9 +57,8 @@ class Contacts:
         self._plane_stiffness = torch.from_numpy(stiffness * area[planes])
         facing = None
         if lips is not None:
-            facing = Facing(
-                *(_sheet(rest, triangles, node, stiffness * area) for triangles in lips.triangles), lips.up
-            )
+            upper, lower = (_sheet(rest, sheet, node, stiffness * area) for sheet in lips.triangles)
+            facing = Facing(upper, lower, lips.up)
         self.touching = Touching(node[planes], node[balls], stiffness * area[balls], facing)
 
     def __call__(self, posed: Tensor, neutral: Tensor) -> Obstacles:
