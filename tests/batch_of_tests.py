@@ -23,6 +23,7 @@ from pipeline.errors import ChainRigError
 
 RECIPE = Recipe("config", "weights", "versions")
 TESTS = Path(__file__).parent
+PATIENCE = 180  # seconds, on a machine that does much else
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,12 @@ if __name__ == "__main__":
 
 def finished(source: Path, out: Path, **options: Any) -> tuple[int, str]:
     """Exit code and stderr of such a run."""
-    process = started(source, out, **options)
-    _, told = process.communicate(timeout=60)
-    return process.returncode, told
+    with started(source, out, **options) as process:
+        try:
+            told = process.communicate(timeout=PATIENCE)[1]
+            return process.returncode, told
+        finally:
+            process.kill()
 
 
 def calls_of(out: Path) -> Path:
