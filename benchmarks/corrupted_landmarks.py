@@ -15,8 +15,7 @@ import argparse
 import json
 import math
 import platform
-import shlex
-import sys
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -195,12 +194,15 @@ def main() -> None:
     print(json.dumps(found, indent=1))
     if arguments.json:
         about = {
-            "command": shlex.join(["benchmarks/corrupted_landmarks.py", *sys.argv[1:]]),
+            "warm_start": arguments.warm_start,
+            "settings": arguments.set,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "torch": torch.__version__,
         }
-        arguments.json.write_text(json.dumps(about | {"summary": found, "rows": rows}) + "\n")
+        text = json.dumps(about | {"summary": found, "rows": rows})
+        short = re.sub(r"\d+\.\d{5,}(e-\d+)?", lambda number: f"{float(number[0]):.4g}", text)
+        arguments.json.write_text(short + "\n")
 
 
 if __name__ == "__main__":
