@@ -46,7 +46,7 @@ def convergence(faces: dict[str, dict[str, Any]]) -> str:
         full = [line + [line[-1]] * (count - len(line)) for line in lines]
         curves.append(Curve(name, range(1, count + 1), [mean(at) for at in zip(*full, strict=True)]))
     title = f"Residual after so many evaluations, mean of {len(faces)} faces"
-    return chart(curves, title, "evaluations of the chain", "residual, % IOD", True, False, marks=False)
+    return chart(curves, title, "evaluations of the chain", "residual, % IOD", False, False, marks=False)
 
 
 def _read(name: str) -> dict[str, Any]:
