@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.errors import ChainRigError
-from pipeline.face_prior import relax_identity
+from pipeline.face_prior import last_prior
 from pipeline.fit import FaceFitter, Progress
 from pipeline.objective import LandmarkObjective, robust_loss
 from pipeline.render.camera import Camera
@@ -25,8 +25,6 @@ from pipeline.subject import Subject, offsets
 from pipeline.target.faces import Face, find_faces
 from pipeline.target.photo import Photo
 from pipeline.target.target import Target
-
-FIRST = 12 / 22  # of the steps with a stiff shape, so that expressions explain what they can
 
 
 @dataclass
@@ -114,8 +112,7 @@ def calibrate(
 def solve_together(fitter: FaceFitter, views: Sequence[View], on_progress: Progress | None = None) -> None:
     """Moves every view's x to where one shape explains all; `fit.iterations`, `derivatives` and `loss` hold.
 
-    As a fit does: first with a stiff shape, then shape takes up what is left. A step is an evaluation of
-    every photo's chain.
+    In the stages of a fit. A step is an evaluation of every photo's chain.
     """
     settings, rig = fitter.config.fit, fitter.rig
     is_shape = torch.zeros(len(rig.controls), dtype=torch.bool)
@@ -154,7 +151,6 @@ def solve_together(fitter: FaceFitter, views: Sequence[View], on_progress: Progr
         for view, x in zip(views, together.apart(found.x), strict=True):
             view.x = x
 
-    first = round(FIRST * settings.iterations)
-    stage([fitter.prior] * len(views), first)
-    relaxed = [relax_identity(fitter.prior, rig, fitter.config.priors, view.x) for view in views]
-    stage(relaxed, settings.iterations - first)
+    half, priors = settings.iterations // 2, fitter.config.priors
+    stage([fitter.prior.times(priors.approach)] * len(views), half)
+    stage([last_prior(fitter.prior, rig, priors, view.x) for view in views], settings.iterations - half)
