@@ -109,7 +109,7 @@ def photograph(fit: Known, x: Tensor, generator: torch.Generator, errors: str) -
         seen = fit.mesh.forward_full(list(chain)[1](list(chain)[0](x.float())))
     landmarks = seen.landmarks.clone()
     even = LandmarkObjective.towards(landmarks, chain, plain, fit.config.priors.residual_percent)
-    share = torch.ones(2 * len(SCORED)).double()
+    share = torch.full((2 * len(SCORED),), 1 / uncertainty.DOUBT).double()
     if errors == "by landmark":
         share = uncertainty.whitening(even, fit.spread, 2 * len(SCORED))
     sd = 1 / (even.per_pixel * share).float().view(-1, 2)

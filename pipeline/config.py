@@ -30,7 +30,7 @@ class Fit(Section):
         default="chain",
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
-    iterations: int = Field(default=22, ge=0, description="steps with the full chain, at most")
+    iterations: int = Field(default=18, ge=0, description="steps with the full chain, at most")
     deformer: Literal["blendshape", "quasistatic"] = Field(
         default="blendshape",
         description="blendshapes and skinning as the rig has them, or flesh that they pull at: slow",
@@ -48,7 +48,7 @@ class Fit(Section):
         default=1.5, gt=0, description="of huber and geman_mcclure: what is far, % of the outer-eye distance"
     )
     detector_smoothing: float = Field(
-        default=0.3,
+        default=0.1,
         ge=0,
         description="width of the smooth rectifier in the detector's backward pass; 0: exact",
     )
@@ -109,7 +109,7 @@ class Landmarks(Section):
         default=0.5, ge=0, le=1, description="weight of labels that the detector has only nearly"
     )
     label_percent: float = Field(
-        default=0.5, gt=0, description="how well labels should agree, % of the outer-eye distance"
+        default=0.25, gt=0, description="how well labels should agree, % of the outer-eye distance"
     )
     force: bool = Field(default=False, description="fit also where the detector doubts that there is a face")
 
@@ -120,10 +120,14 @@ class Appearance(Section):
 
 class Priors(Section):
     residual_percent: float = Field(
-        default=0.2, gt=0, description="how well landmarks should agree, % of the outer-eye distance"
+        default=0.1, gt=0, description="how well landmarks should agree, % of the outer-eye distance"
     )
-    expression: float = Field(default=0.5, ge=1e-6, description="Gaussian pull of expressions towards 0")
-    sparsity: float = Field(default=4.0, ge=0, description="Laplace pull of expressions (but the smile) to 0")
+    approach: float = Field(default=4.0, ge=1, description="the first stage takes all pulls so many times")
+    known_head: float = Field(
+        default=1.0, gt=0, description="the last stage, so many times where identity is held"
+    )
+    expression: float = Field(default=0.2, ge=1e-6, description="Gaussian pull of expressions towards 0")
+    sparsity: float = Field(default=4.0, ge=0, description="Laplace pull of expressions to 0; the smile is free")
     identity: float = Field(
         default=64.0, ge=1e-6, description="pull towards the mean head while expressions are found"
     )

@@ -26,9 +26,9 @@ def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     precision, sparsity = torch.zeros(len(space)).double(), torch.zeros(len(space)).double()
     precision[expression] = settings.expression
     sparsity[expression] = settings.sparsity
-    for name in SMILES:  # what people do in photographs: no threshold to pass
+    for name in SMILES:  # what people do in photographs: nothing holds them back
         if name in space.names:
-            sparsity[space.index(name)] = 0.0
+            precision[space.index(name)] = sparsity[space.index(name)] = 0.0
     precision[identity] = settings.identity * identity_stiffness(rig)
     low, high = space.low.clone(), space.high.clone()
     fixed = space.pack(held, torch.full((len(space),), torch.nan, dtype=torch.float64))
@@ -37,8 +37,22 @@ def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     return Prior(space.rest.clone(), precision, sparsity, low, high)
 
 
+def last_prior(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:
+    """The prior of the last stage: of an unknown head, identity takes up what is left.
+
+    A known head's landmarks agree better than those of one that is not the person's, and count for more.
+
+    Args:
+        found: `(K,)` controls of the stage before.
+    """
+    identity = rig.controls.groups["identity"]
+    if (prior.low[identity] == prior.high[identity]).all():
+        return prior.times(settings.known_head)
+    return relax_identity(prior, rig, settings, found)
+
+
 def relax_identity(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:
-    """The prior of the last stage: expressions stay near what was found, identity takes up what is left.
+    """Expressions stay near what was found, identity takes up what is left.
 
     A stiff identity first makes expressions explain what they can; details of the face's shape come after.
 

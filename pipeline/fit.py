@@ -18,7 +18,7 @@ from pipeline.detect.region import LEFT_EYE, RIGHT_EYE
 from pipeline.detection_terms import detection_terms
 from pipeline.detector_bias.known import bias_in_view, known_errors, spread_of
 from pipeline.errors import ChainRigError
-from pipeline.face_prior import build_prior, relax_identity
+from pipeline.face_prior import build_prior, last_prior
 from pipeline.focal import estimate_focal
 from pipeline.head_angles import yaw_pitch_roll
 from pipeline.objective import LandmarkObjective, robust_loss
@@ -247,10 +247,11 @@ class FaceFitter:
         pose = self.rig.controls.groups["pose"]
         low, high = guess.clone(), guess.clone()
         low[pose], high[pose] = self.prior.low[pose], self.prior.high[pose]
-        rigid = Prior(self.prior.mean, self.prior.precision, self.prior.sparsity, low, high)
+        # Fixed points of the skin are not quite what a detector finds: they are trusted less than the chain.
+        mild = self.prior.times(self.config.priors.approach**2)
         solver = LevenbergMarquardt(steps=15, tolerance=1e-4)
         x = guess
-        for prior in (rigid, self.prior):
+        for prior in (replace(mild, low=low, high=high), mild):
             x = solver.minimize(
                 objective.without_pixels, prior, x, loss=robust_loss(self.config.fit, objective)
             ).x
@@ -263,42 +264,41 @@ class FaceFitter:
         on_step: Callable[[Tensor], None],
         between: Callable[[Tensor], Tensor] = lambda x: x,
     ) -> tuple[Solution, Prior]:
-        """The full chain, in stages; `fit.derivatives` says where backward passes enter.
+        """The full chain, in two stages; `fit.derivatives` says where backward passes enter.
 
-        1. A quick approach with the stand-in's Jacobian and secants (not in a pure chain-rule run).
-        2. A stiff identity, so that expressions explain what they can.
-        3. What is left goes to identity, the expressions staying near what was found.
+        1. The priors count several times, identity is stiff: expressions explain what they can, and few of
+           them do. Landmarks that are trusted at once lead into bad minima, see docs/accuracy.md.
+        2. The priors count once. What is left goes to identity, the expressions staying near what was found;
+           or, where identity is known, to expressions.
 
         Args:
             between: what is done with the controls before the last stage; it may change the objective.
         """
-        settings = self.config.fit
-        chain_only, gradients = settings.derivatives == "chain", settings.derivatives != "embedding"
-        share = settings.iterations / 22
+        settings, priors = self.config.fit, self.config.priors
+        chain_only = settings.derivatives == "chain"
 
-        def stage(before: Solution | None, prior: Prior, first: int, last: int, gradients: bool) -> Solution:
-            """Steps `first` to `last` of 22, scaled to as many as there may be."""
+        def stage(prior: Prior, x: Tensor, steps: int, correction: Tensor | None = None) -> Solution:
             solver = AdjointBroyden(
-                steps=round(last * share) - round(first * share),
-                gradients=gradients,
+                steps=steps,
+                gradients=settings.derivatives != "embedding",
                 refresh=not chain_only,
-                correction=before.correction if before is not None and chain_only else None,
+                correction=correction if chain_only else None,
             )
-            found = solver.minimize(
+            return solver.minimize(
                 objective,
                 prior,
-                start if before is None else before.x,
-                loss=robust_loss(self.config.fit, objective),
+                x,
+                loss=robust_loss(settings, objective),
                 measure=objective.percent,
                 on_step=on_step,
             )
-            return found if before is None else before.then(found)
 
-        solution = None if chain_only else stage(None, self.prior, 0, 6, gradients=False)
-        solution = stage(solution, self.prior, 0 if chain_only else 6, 12, gradients)
-        solution.x = between(solution.x)
-        prior = relax_identity(self.prior, self.rig, self.config.priors, solution.x)
-        return stage(solution, prior, 12, 22, gradients), prior
+        half = settings.iterations // 2
+        found = stage(self.prior.times(priors.approach), start, half)
+        found.x = between(found.x)
+        prior = last_prior(self.prior, self.rig, priors, found.x)
+        last = stage(prior, found.x, settings.iterations - half, found.correction)
+        return found.then(last), prior
 
     def uncertainty(
         self, objective: LandmarkObjective, x: Tensor, residual: Tensor, spread: Tensor | None

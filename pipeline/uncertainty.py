@@ -14,8 +14,8 @@ distance from x̂ to the posterior's own centre is part of ±.
   otherwise than fixed points of the skin do, and with the embedding's J alone ± would come out too small, so
   the mean difference, measured on renders (scripts/measure_landmark_response.py), is added to it.
 - W: the fit's objective counts all n compared points as *one* observation of size σ = `residual_percent`.
-  That is the objective of independent errors of σ√n in every coordinate. W keeps this sum of weights, but
-  shares it out by how well the detector's landmarks stay on the same spot of renders, as the fit itself does
+  That is the objective of independent errors of σ√n in every coordinate. The σ of ± is `DOUBT` times that:
+  a fit's last stage asks for more than landmarks can promise. Beyond that, W shares the sum of weights out by how well the detector's landmarks stay on the same spot of renders, as the fit itself does
   where `landmarks.whiten` is on (`Comparison.whitened`). Labels count as their file says.
 - The prior is the fit's: Gaussian and Laplace on expressions, Gaussian on identity with the softer precision
   of the last stage, nothing on the pose. That the last stage holds expressions near what was found is a way
@@ -42,6 +42,7 @@ from pipeline.objective import LandmarkObjective
 from pipeline.solve.priors import Prior
 from pipeline.truncated_gaussian import interval_moments, moments
 
+DOUBT = 2.0  # landmarks err so many times as much as the fit's last stage asks for
 VISIBLE_PX = 0.2  # of the detector's view: what moves all landmarks by less cannot be seen
 POSE_SPAN = {"rad": 0.5, "m": 0.05}  # the pose has no range to speak of: so far to either side
 
@@ -75,11 +76,11 @@ def whitening(objective: LandmarkObjective, spread: Tensor | None, count: int) -
             where a person placed the points: then the objective's own weights stay.
         count: of the residuals, of which those of the points come first.
     """
-    factor, compared = torch.ones(count, dtype=torch.float64), objective.comparison
+    factor, compared = torch.full((count,), 1 / DOUBT, dtype=torch.float64), objective.comparison
     if spread is not None:
         even = replace(compared, share=torch.full_like(compared.share, 1 / len(compared)))
         wanted = even.whitened(spread).share / compared.share
-        factor[: 2 * len(compared)] = wanted.sqrt().repeat_interleave(2)
+        factor[: 2 * len(compared)] *= wanted.sqrt().repeat_interleave(2)
     return factor
 
 

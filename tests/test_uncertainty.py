@@ -169,7 +169,7 @@ def test_whitening_keeps_the_weight_of_the_whole_and_trusts_steady_landmarks_mor
     assert rig.landmark_spread is not None
     objective, _ = portrait(rig, {})
     weight = uncertainty.whitening(objective, rig.landmark_spread, 2 * len(SCORED)).square()[::2]
-    assert float(weight.mean()) == pytest.approx(1)
+    assert float(weight.mean()) == pytest.approx(1 / uncertainty.DOUBT**2)
     spread = rig.landmark_spread[list(SCORED)]
     assert weight[spread.argmin()] == weight.max() and weight[spread.argmax()] == weight.min()
 

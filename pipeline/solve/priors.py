@@ -1,6 +1,6 @@
 """What is known of the controls before any photo: as −log of a density, up to a constant."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -56,6 +56,10 @@ class Prior:
     def curvature(self, x: Tensor) -> Tensor:
         """Second derivatives, `(K, K)`: the same everywhere."""
         return self.precision.diag()
+
+    def times(self, factor: float) -> "Prior":
+        """The density to a power: as if the data counted for 1/factor."""
+        return replace(self, precision=factor * self.precision, sparsity=factor * self.sparsity)
 
     def project(self, x: Tensor) -> Tensor:
         """The nearest point inside the ranges."""
