@@ -31,9 +31,9 @@ class Fit(Section):
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
     iterations: int = Field(default=18, ge=0, description="steps with the full chain, at most")
-    deformer: Literal["blendshape", "quasistatic"] = Field(
-        default="blendshape",
-        description="blendshapes and skinning as the rig has them, or flesh that they pull at: slow",
+    deformer: Literal["blendshape", "skinning", "quasistatic"] = Field(
+        default="skinning",
+        description="shapes alone, shapes and joints as the rig has them, or flesh that they pull at: slow",
     )
     rig: str | None = Field(
         default=None, description="a rig file that chainrig rig made; null: the shipped head"

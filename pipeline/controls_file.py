@@ -15,6 +15,8 @@ from pipeline.render.lighting import Light
 from pipeline.target.labels.labels import Labels
 from pipeline.target.schemes import Match, Scheme, scheme
 
+DEFORMERS = "blendshape", "skinning", "quasistatic"
+
 
 @dataclass(frozen=True)
 class PhotoCamera:
@@ -45,6 +47,7 @@ class SeenPhoto:
         target: `(L, 2)` float32 its landmarks, in pixels.
         labels: the points that a person placed, where these were the target.
         subject: the file of the person, where the fit looked for expression only.
+        deformer: what `--deformer` was.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class SeenPhoto:
     target: Tensor
     labels: Labels | None = None
     subject: str | None = None
+    deformer: str = "skinning"
 
 
 @dataclass(frozen=True)
@@ -137,14 +141,17 @@ def _seen_photo(document: dict[str, Any]) -> SeenPhoto | None:
     of, detector = scheme(landmarks.get("scheme", "mediapipe478")), str(document.get("detector", "facemesh"))
     target = _numbers(landmarks["target"], len(of), 2)
     path, digest = Path(photo["path"]), photo["sha256"]
+    deformer = document.get("deformer", "skinning")
+    if deformer not in DEFORMERS:
+        raise ValueError(f"the deformer {deformer}")
     if region is None:
-        return SeenPhoto(path, digest, rig, detector, Region.around(target), target)
+        return SeenPhoto(path, digest, rig, detector, Region.around(target), target, deformer=deformer)
     centre, side = _numbers(region["centre_px"], 2), _numbers(region["side_px"])
     if not side > 0:
         raise ValueError("a region without pixels")
     turned = Region(centre, side, _numbers(region["rotation_rad"]))
     labels, subject = _labels(document.get("labels")), document.get("subject")
-    return SeenPhoto(path, digest, rig, detector, turned, target, labels, subject)
+    return SeenPhoto(path, digest, rig, detector, turned, target, labels, subject, deformer)
 
 
 def _labels(found: dict[str, Any] | None) -> Labels | None:

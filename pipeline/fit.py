@@ -65,7 +65,7 @@ class FaceFitter:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.rig = fittable_rig(config.fit.rig)
+        self.rig = fittable_rig(config.fit.rig, config.fit.deformer)
         self.studio = Studio(self.rig, config)
         self.detector = load_detector(config.landmarks.detector, smoothing=config.fit.detector_smoothing)
         self.mesh = self.detector if isinstance(self.detector, FaceMesh) else FaceMesh.load()
@@ -136,6 +136,7 @@ class FaceFitter:
             photo=photo,
             face=face,
             rig=self.config.fit.rig or "head_rig",
+            deformer=self.config.fit.deformer,
             detector=self.config.landmarks.detector,
             scheme=self.detector.scheme,
             presence=target.mesh.presence,

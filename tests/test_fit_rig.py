@@ -1,5 +1,6 @@
 """Fits with a rig from a file."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from conftest import Run
 from pipeline import assets
 from pipeline.config import Config
 from pipeline.deform.rig import Rig
+from pipeline.errors import ChainRigError
 from pipeline.fit import FaceFitter
 from pipeline.inspection.scene import read_scene
 from pipeline.rigs.gltf_export import export_gltf
@@ -55,7 +57,7 @@ def test_a_rig_with_few_shapes_and_a_picture_for_skin(tmp_path: Path) -> None:
     file = tmp_path / "small.npz"
     small.validated().save(file)
     photo = read_photo(EXAMPLE)
-    config = Config.model_validate({"fit": {"rig": str(file), "iterations": 3}})
+    config = Config.model_validate({"fit": {"rig": str(file), "iterations": 3, "deformer": "blendshape"}})
     result = FaceFitter(config).fit(photo, find_faces(photo.pixels)[0])
     assert result.rig == str(file) and result.identity == {} and result.appearance is None
     assert list(result.controls) == ["mouthSmileLeft", "mouthSmileRight"]
@@ -67,6 +69,7 @@ def test_a_rig_with_few_shapes_and_a_picture_for_skin(tmp_path: Path) -> None:
     (tmp_path / "fit.json").write_text(fit_json(result, 0))
     scene = read_scene(tmp_path / "fit.json", Config())
     assert scene.rig.expression_names == small.expression_names
+    assert json.loads((tmp_path / "fit.json").read_text())["deformer"] == "blendshape"
     percent = scene.objective.percent(scene.objective.residual(scene.x))
     assert percent == pytest.approx(result.residual_final, abs=0.02)
 
@@ -83,3 +86,28 @@ def test_the_fit_is_the_same_with_a_rig_that_went_through_a_file(tmp_path: Path)
     assert back.appearance is not None and back.residual_final == pytest.approx(own.residual_final, abs=0.01)
     for name, value in own.controls.items():
         assert back.controls[name] == pytest.approx(value, abs=0.01), name
+
+
+def test_a_fit_is_inspected_through_the_deformer_that_it_had(tmp_path: Path) -> None:
+    """Nothing is fitted: of two documents that differ in their deformer, the chains do, too."""
+    document = {
+        "schema": "chainrig.fit/1",
+        "photo": {"path": str(EXAMPLE), "sha256": "", "width": 1000, "height": 1000},
+        "rig": "head_rig",
+        "deformer": "quasistatic",
+        "controls": {"jawOpen": 0.1},
+        "identity": {},
+        "pose": {"rotation_vector_rad": [0, 0, 0], "translation_m": [0, 0, -1]},
+        "camera": {"focal_px": 4000, "principal_point_px": [500, 500]},
+        "landmarks": {"target": [[450.0 + i % 20 * 5, 450.0 + i // 20 * 5] for i in range(478)]},
+        "status": "converged",
+    }
+    file = tmp_path / "fit.json"
+    layers = {}
+    for kind in ("quasistatic", "skinning"):
+        file.write_text(json.dumps(document | {"deformer": kind}))
+        layers[kind] = type(next(iter(read_scene(file, Config()).chain))).__name__
+    assert layers == {"quasistatic": "QuasistaticDeformer", "skinning": "Deformer"}
+    file.write_text(json.dumps(document | {"deformer": "clay"}))
+    with pytest.raises(ChainRigError, match="the deformer clay"):
+        read_scene(file, Config())

@@ -64,7 +64,7 @@ def fit(
     ] = None,
     deformer: Annotated[
         str | None,
-        typer.Option(help="blendshape, or quasistatic: flesh, slow.", show_default="blendshape"),
+        typer.Option(help="blendshape, skinning, or quasistatic: flesh, slow.", show_default="skinning"),
     ] = None,
     rig: Annotated[
         Path | None, typer.Option(help="A rig file that chainrig rig made.", show_default="the shipped head")

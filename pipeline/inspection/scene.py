@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.chain import build_chain, build_stand_in
+from pipeline.chain import build_chain, build_deformer, build_stand_in
 from pipeline.config import Config
 from pipeline.controls_file import ControlsFile, PhotoCamera, SeenPhoto, read_controls
 from pipeline.deform.deform import Deformer
@@ -113,7 +113,8 @@ def read_scene(
         ChainRigError: the file cannot be read, or there is no control of such a name.
     """
     read = read_controls(file) if file is not None else ControlsFile({})
-    rig, lens = fittable_rig(read.photo.rig if read.photo else config.fit.rig), read.camera or PLAIN
+    kind = read.photo.deformer if read.photo else config.fit.deformer
+    rig, lens = fittable_rig(read.photo.rig if read.photo else config.fit.rig, kind), read.camera or PLAIN
     values = {"headTranslationZ": -1.0} | read.values
     x = rig.controls.pack(values, rig.controls.rest.clone())
     if at_rest:
@@ -139,6 +140,7 @@ def read_scene(
         detector,
         material,
         read.light,
+        build_deformer(rig, kind),
         samples=settings.samples,
         renderer=settings.renderer,
         rasterizer=settings.rasterizer,

@@ -42,6 +42,7 @@ def fit_json(result: FitResult | FitFailure, face_index: int) -> str:
         document
         | {
             "rig": result.rig,
+            "deformer": result.deformer,
             "detector": result.detector,
             "rasterizer": result.rasterizer,
             "solver": result.solver,
