@@ -30,7 +30,7 @@ class Fit(Section):
         default="chain",
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
-    iterations: int = Field(default=18, ge=0, description="steps with the full chain, at most")
+    iterations: int = Field(default=16, ge=0, description="steps with the full chain, at most")
     deformer: Literal["blendshape", "skinning", "quasistatic"] = Field(
         default="skinning",
         description="shapes alone, shapes and joints as the rig has them, or flesh that they pull at: slow",
