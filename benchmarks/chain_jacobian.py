@@ -49,7 +49,7 @@ class Case:
 
     Attributes:
         at: "halfway" through the fit of the example photo, or with the head "turned" and the mouth open.
-        smoothing: of the detector's derivative; 0.3 is the fit's.
+        smoothing: of the detector's derivative; a fit takes 0.1.
         groups: of controls.
         by: "linear maps", or "JVPs" of every column, the reference.
     """

@@ -16,7 +16,7 @@ camera = Camera(focal_px=torch.tensor(1000.0), principal_point_px=torch.tensor([
 deform = Deformer(rig)
 surface = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle)
 render = Renderer(surface, Material(HeadTexture.load()()), camera, Light.default())
-detect = FaceMesh.load(smoothing=0.3)
+detect = FaceMesh.load(smoothing=0.1)
 chain = Pipeline([deform, render, detect])  # f3 ∘ f2 ∘ f1
 
 # The face to find: its mouth wide open, its head turned to its left, one metre in front of the camera.

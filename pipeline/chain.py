@@ -3,6 +3,7 @@
 import copy
 from typing import Any, Literal
 
+from pipeline.config import DeformerKind
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import LandmarkEmbedding
@@ -35,7 +36,7 @@ def build_chain(
     )
 
 
-def build_deformer(rig: Rig, kind: Literal["blendshape", "skinning", "quasistatic"] = "skinning") -> Layer:
+def build_deformer(rig: Rig, kind: DeformerKind = "skinning") -> Layer:
     """Layer 1 for a rig: its shapes and its joints, if it has some, or the flesh that these pull at."""
     if kind == "quasistatic":
         from pipeline.deform.quasistatic.deformer import QuasistaticDeformer

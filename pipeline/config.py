@@ -17,6 +17,7 @@ from pipeline.errors import ChainRigError
 _FOLDERS = (Path(__file__).parent / "_configs", Path(__file__).parent.parent / "configs")  # wheel, checkout
 
 Derivatives = Literal["hybrid", "chain", "embedding"]
+DeformerKind = Literal["blendshape", "skinning", "quasistatic"]
 
 
 class Section(BaseModel):
@@ -31,7 +32,7 @@ class Fit(Section):
         description="chain: backpropagation through all layers; embedding: its stand-in; hybrid: both",
     )
     iterations: int = Field(default=16, ge=0, description="steps with the full chain, at most")
-    deformer: Literal["blendshape", "skinning", "quasistatic"] = Field(
+    deformer: DeformerKind = Field(
         default="skinning",
         description="shapes alone, shapes and joints as the rig has them, or flesh that they pull at: slow",
     )
@@ -123,11 +124,8 @@ class Priors(Section):
         default=0.1, gt=0, description="how well landmarks should agree, % of the outer-eye distance"
     )
     approach: float = Field(default=4.0, ge=1, description="the first stage takes all pulls so many times")
-    known_head: float = Field(
-        default=1.0, gt=0, description="the last stage, so many times where identity is held"
-    )
     expression: float = Field(default=0.2, ge=1e-6, description="Gaussian pull of expressions towards 0")
-    sparsity: float = Field(default=4.0, ge=0, description="Laplace pull of expressions to 0; the smile is free")
+    sparsity: float = Field(default=4.0, ge=0, description="Laplace pull of expressions to 0 (smiles: none)")
     identity: float = Field(
         default=64.0, ge=1e-6, description="pull towards the mean head while expressions are found"
     )

@@ -3,19 +3,18 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from pipeline.config import DeformerKind
 from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import SCHEMA
 from pipeline.render.lighting import Light
 from pipeline.target.labels.labels import Labels
 from pipeline.target.schemes import Match, Scheme, scheme
-
-DEFORMERS = "blendshape", "skinning", "quasistatic"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class SeenPhoto:
     target: Tensor
     labels: Labels | None = None
     subject: str | None = None
-    deformer: str = "skinning"
+    deformer: DeformerKind = "skinning"
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ def _seen_photo(document: dict[str, Any]) -> SeenPhoto | None:
     target = _numbers(landmarks["target"], len(of), 2)
     path, digest = Path(photo["path"]), photo["sha256"]
     deformer = document.get("deformer", "skinning")
-    if deformer not in DEFORMERS:
+    if deformer not in get_args(DeformerKind):
         raise ValueError(f"the deformer {deformer}")
     if region is None:
         return SeenPhoto(path, digest, rig, detector, Region.around(target), target, deformer=deformer)

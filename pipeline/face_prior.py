@@ -40,14 +40,14 @@ def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
 def last_prior(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:
     """The prior of the last stage: of an unknown head, identity takes up what is left.
 
-    A known head's landmarks agree better than those of one that is not the person's, and count for more.
+    Where identity is held, expressions go on.
 
     Args:
         found: `(K,)` controls of the stage before.
     """
     identity = rig.controls.groups["identity"]
     if (prior.low[identity] == prior.high[identity]).all():
-        return prior.times(settings.known_head)
+        return prior
     return relax_identity(prior, rig, settings, found)
 
 

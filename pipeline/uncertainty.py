@@ -15,8 +15,9 @@ distance from x̂ to the posterior's own centre is part of ±.
   the mean difference, measured on renders (scripts/measure_landmark_response.py), is added to it.
 - W: the fit's objective counts all n compared points as *one* observation of size σ = `residual_percent`.
   That is the objective of independent errors of σ√n in every coordinate. The σ of ± is `DOUBT` times that:
-  a fit's last stage asks for more than landmarks can promise. Beyond that, W shares the sum of weights out by how well the detector's landmarks stay on the same spot of renders, as the fit itself does
-  where `landmarks.whiten` is on (`Comparison.whitened`). Labels count as their file says.
+  a fit's last stage asks for more than landmarks can promise. Beyond that, W shares the sum of weights out
+  by how well the detector's landmarks stay on the same spot of renders, as the fit itself does where
+  `landmarks.whiten` is on (`Comparison.whitened`). Labels count as their file says.
 - The prior is the fit's: Gaussian and Laplace on expressions, Gaussian on identity with the softer precision
   of the last stage, nothing on the pose. That the last stage holds expressions near what was found is a way
   to get there, no knowledge, and does not count. Controls that are held are known.

@@ -91,7 +91,7 @@ def facing_sheets(gap: float) -> tuple[Tensor, Facing, Tensor]:
         Sheet.sampled(np.arange(count) + first, triangles, np.full(len(triangles), 2e-6), np.full(count, 5.0))
         for first, triangles in ((0, down), (count, above))
     ]
-    facing = Facing(*sheets, np.array([0.0, 1.0, 0.0]))
+    facing = Facing(sheets[0], sheets[1], np.array([0.0, 1.0, 0.0]))
     normals = []
     for sheet, points, sign in ((sheets[0], upper, -1.0), (sheets[1], lower, 1.0)):
         x = sheet.sample(points)[:, 0]

@@ -130,7 +130,7 @@ def default_scene(rig: Rig, render: Mapping[str, Any] | None = None) -> Scene:
         render: arguments of `pipeline.chain.build_renderer`.
     """
     camera = Camera(torch.tensor(FOCAL_PX), torch.full((2,), 128.0))
-    detector = FaceMesh.load(smoothing=0.3)
+    detector = FaceMesh.load(smoothing=0.1)
     chain = build_chain(rig, camera, detector, Material(HeadTexture.load()()), **(render or {}))
     space = rig.controls
     lively = space.pack({name: value for name, value in LIVELY.items() if name in space.names}).double()
