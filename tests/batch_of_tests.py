@@ -98,6 +98,7 @@ def started(source: Path, out: Path, file_bytes: int | None = None, **options: A
         f"""
 if __name__ == "__main__":
     import resource
+    import signal
     import sys
     from functools import partial
     from pathlib import Path, PosixPath
@@ -106,6 +107,7 @@ if __name__ == "__main__":
     from pipeline.commands.batch import run_batch
     from pipeline.errors import ChainRigError
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     if {file_bytes}:
         resource.setrlimit(resource.RLIMIT_FSIZE, ({file_bytes}, {file_bytes}))
     try:

@@ -56,7 +56,7 @@ def test_the_document_is_complete(example_fit: Fitted) -> None:
         "schema": str,
         "photo": {"path": str, "sha256": str, "width": int, "height": int},
         "face": {"index": int, "box": [float] * 4, "score": float, "presence": float},
-        **dict.fromkeys(("rig", "detector", "rasterizer", "solver"), str),
+        **dict.fromkeys(("rig", "deformer", "detector", "rasterizer", "solver"), str),
         "controls": dict.fromkeys(names["expression"], float),
         "identity": dict.fromkeys(names["identity"], float),
         "pose": {

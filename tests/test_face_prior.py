@@ -1,0 +1,43 @@
+"""What is believed of a face before any photo, and in the last stage of a fit."""
+
+import pytest
+import torch
+
+from pipeline.config import Priors
+from pipeline.deform.rig import Rig
+from pipeline.face_prior import build_prior, last_prior
+
+
+@pytest.fixture(scope="module")
+def rig() -> Rig:
+    return Rig.load()
+
+
+def test_expressions_cost_something_and_smiles_do_not(rig: Rig) -> None:
+    prior, rest = build_prior(rig, Priors(), {}), rig.controls.rest.clone()
+
+    def cost(name: str) -> float:
+        return float(prior.value(rig.controls.pack({name: 1.0}, rest.clone())) - prior.value(rest))
+
+    assert cost("mouthSmileLeft") == 0
+    assert cost("browDownLeft") > 4
+
+
+def test_a_prior_times_a_factor_pulls_so_many_times_within_the_same_box(rig: Rig) -> None:
+    prior = build_prior(rig, Priors(), {"jawOpen": 0.2})
+    x = prior.project(rig.controls.rest + 0.3)
+    torch.testing.assert_close(prior.times(4).gradient(x), 4 * prior.gradient(x))
+    assert torch.equal(prior.times(4).low, prior.low) and torch.equal(prior.times(4).mean, prior.mean)
+
+
+def test_the_last_stage_frees_an_unknown_head_and_lets_expressions_go_on_where_it_is_known(rig: Rig) -> None:
+    space, settings = rig.controls, Priors()
+    expression, identity = space.groups["expression"], space.groups["identity"]
+    unknown = build_prior(rig, settings, {})
+    found = unknown.project(space.rest + 0.4)
+    last = last_prior(unknown, rig, settings, found)
+    assert (last.precision[identity] < unknown.precision[identity]).all()
+    assert not last.gradient(found)[expression].any()
+
+    known = build_prior(rig, settings, dict.fromkeys(rig.identity_names, 0.1))
+    assert last_prior(known, rig, settings, found) is known
