@@ -78,13 +78,19 @@ class FaceFitter:
         self.prior = build_prior(self.rig, config.priors, known | config.controls)
 
     def fit(
-        self, photo: Photo, face: Face, on_progress: Progress | None = None, labels: Labels | None = None
+        self,
+        photo: Photo,
+        face: Face,
+        on_progress: Progress | None = None,
+        labels: Labels | None = None,
+        start: Tensor | None = None,
     ) -> FitResult:
         """The controls that make the chain's landmarks match those of a face.
 
         Args:
             on_progress: called with (step, steps at most, residual in % of the outer-eye distance).
             labels: points that a person placed, in place of what the detector says of the photo.
+            start: `(K,)` controls to begin from, such as those of the frame before, in place of a warm start.
 
         Raises:
             ChainRigError: the detector doubts that there is a face, or the labels are not on it.
@@ -93,10 +99,12 @@ class FaceFitter:
         target = self.target(photo, face, labels)
         camera = self.camera(photo, target)
         objective = self.objective(target, camera)
-        start = self.warm_start(objective, self.first_guess(target, camera))
+        cold = start is None
+        if start is None:
+            start = self.warm_start(objective, self.first_guess(target, camera))
         if self.subject is not None:
             self.become(self.subject, objective, start)
-            start = self.warm_start(objective, start)
+            start = self.warm_start(objective, start) if cold else start
         seen_as = self.dress(photo, target, camera, objective, start)
         steps = 0
 
@@ -169,6 +177,7 @@ class FaceFitter:
             labels=self._labelled(photo, target, objective, residual),
             subject=self.config.fit.subject,
             trace=solution.trace,
+            x=x,
         )
 
     def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:

@@ -110,6 +110,7 @@ class FitResult:
         subject: the file of the person, where only expression was looked for; `render` is then moved by the
             person's offsets, as in the residual.
         trace: of the solver, every evaluation; its residual is the distance of the points in % IOD.
+        x: `(K,)` float64, all controls in the rig's order; for the fit of a next frame.
     """
 
     photo: Photo
@@ -148,6 +149,7 @@ class FitResult:
     subject: str | None = None
     trace: Trace | None = None
     deformer: str = "skinning"
+    x: Tensor | None = None
 
 
 @dataclass(frozen=True)
