@@ -121,6 +121,22 @@ def contact_hessian(
     return nodes, blocks, sheet_hessian(x, at.lip_normal, touching.lips, stiffness * _grip(s), push).numpy()
 
 
+def cleared(x: Tensor, at: Obstacles, touching: Touching) -> Tensor:
+    """Nodes (*B, free, 3) moved out of the balls and the lips that they are in, each contact by itself.
+
+    Lips that are in each other give way by half each. Continuously differentiable in all.
+    """
+    s, normal = _of_balls(x, at, touching)
+    out = x.index_add(-2, torch.from_numpy(touching.ball_nodes), _push(s)[..., None] * normal)
+    if touching.lips is None:
+        return out
+    upper, lower, up = touching.lips
+    s = at.lip_keep - sheet_gap(x, at.lip_normal, touching.lips)[0]
+    half = torch.tensor([0.5] * len(upper.nodes) + [-0.5] * len(lower.nodes)).to(x)
+    push = (half * _push(s))[..., None] * torch.from_numpy(up)
+    return out.index_add(-2, torch.from_numpy(touching.lips.nodes), push)
+
+
 def _of_planes(x: Tensor, at: Obstacles, touching: Touching) -> Tensor:
     """s (*B, P)."""
     return at.plane_offset - (at.plane_normal * x[..., torch.from_numpy(touching.plane_nodes), :]).sum(-1)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from pipeline.deform.deform import Deformer
+from pipeline.deform.quasistatic.closing import with_closed_lips
+from pipeline.deform.quasistatic.contact import cleared
 from pipeline.deform.quasistatic.flesh import Drive, Flesh
 from pipeline.deform.quasistatic.neo_hookean import Elasticity
 from pipeline.deform.quasistatic.obstacles import Contacts
@@ -80,22 +82,24 @@ class HeadDrive:
         and a guess (*B, free, 3) of its equilibrium.
         """
         groups, base = self.controls.groups, self.controls.rest
+        x = with_closed_lips(x, self.controls)
         still, neutral = x.clone(), base.expand_as(x).clone()
         still[..., groups["pose"]] = base[groups["pose"]]
         if "identity" in groups:
             neutral[..., groups["identity"]] = x[..., groups["identity"]]
-        posed, free = self._surface(still), self.flesh.free
-        nodes = self._nodes(posed, self._deep(still))
+        posed, deep, own = self._surface(still), self._deep(still), self._surface(neutral)
+        target, obstacles = posed[..., self.skin, :], self.contacts(posed, own)
+        aside = cleared(target, obstacles, self.flesh.touching) - target
+        nodes = self._nodes(posed.index_add(-2, self.skin, aside), deep.index_add(-2, self.skin, aside))
         down = x.new_tensor([0.0, -9.81 if self._gravity else 0.0, 0.0])
-        own = self._surface(neutral)
         drive = Drive(
             rest=self._nodes(own, self._deep(neutral)),
-            driven=nodes[..., free:, :],
-            target=posed[..., self.skin, :],
+            driven=nodes[..., self.flesh.free :, :],
+            target=target,
             gravity=(gravity_turn.mT @ down) - down,
-            obstacles=self.contacts(posed, own),
+            obstacles=obstacles,
         )
-        return posed, drive, nodes[..., :free, :].detach()
+        return posed, drive, nodes[..., : self.flesh.free, :].detach()
 
     def _moving(self, rig: Rig) -> np.ndarray:
         """(V,) bool: whether any expression at 1 moves the vertex."""

@@ -9,6 +9,9 @@ Hessians, its line searches and where it started are not differentiated: see
 `pipeline/derivatives/implicit.py`, which does the same with dense matrices.
 
 H is the true Hessian, not the projected one: the projection is a means to descend, not part of ∂g/∂x.
+
+The formulas hold at a solution; at an x that is off by e the derivative is off by O(e). So where x was solved
+for loosely, the derivative is taken one Newton step further, at x − H⁻¹g: that is O(e²).
 """
 
 import math
@@ -37,37 +40,41 @@ def equilibrium(drive: Drive, guess: Tensor, solver: EquilibriumSolver) -> Tenso
         ChainRigError: there is no equilibrium within reach.
     """
     values = flat(drive)
-    x = _Solution.apply(guess, solver, *values).detach()  # type: ignore[union-attr]
-    g = imbalance(x, drive, solver.flesh)
-    return x + _Implicit.apply(g, x, solver, *values)  # type: ignore[operator]
+    x, nearer = (found.detach() for found in _Solution.apply(guess, solver, *values))  # type: ignore[union-attr]
+    g = imbalance(nearer, drive, solver.flesh)
+    return x + _Implicit.apply(g, nearer, solver, *values)  # type: ignore[operator]
 
 
 class _Solution(torch.autograd.Function):
-    """Calls the solver; its derivative is `_Implicit`'s."""
+    """Calls the solver: what it finds, and where to differentiate. Their derivative is `_Implicit`'s."""
 
     @staticmethod
-    def forward(guess: Tensor, solver: EquilibriumSolver, *values: Tensor) -> Tensor:
-        items = _items(guess, *values, trailing=(2, *_AXES))
-        found = [solver.solve(drive_of(arrays), start) for start, *arrays in items]
-        return torch.from_numpy(np.stack(found)).reshape(guess.shape)
+    def forward(guess: Tensor, solver: EquilibriumSolver, *values: Tensor) -> tuple[Tensor, Tensor]:
+        found = []
+        for start, *arrays in _items(guess, *values, trailing=(2, *_AXES)):
+            drive = drive_of(arrays)
+            x = solver.solve(drive, start)
+            found.append((x, solver.refined(x, drive)))
+        x, nearer = (torch.from_numpy(np.stack(each)).reshape(guess.shape) for each in zip(*found, strict=True))
+        return x, nearer
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
         ctx.count = len(inputs)
-        ctx.save_for_forward(output)
+        ctx.save_for_forward(*output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple:  # type: ignore[override]
         return (None,) * ctx.count
 
     @staticmethod
-    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:  # type: ignore[override]
-        return torch.zeros_like(ctx.saved_tensors[0])
+    def jvp(ctx: Any, *tangents: Tensor | None) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return tuple(map(torch.zeros_like, ctx.saved_tensors))
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, guess: Tensor, solver: Any, *values: Tensor) -> tuple:
         guess, *values = _lead((guess, *values), (in_dims[0], *in_dims[2:]), info.batch_size)  # type: ignore
-        return _Solution.apply(guess, solver, *values), 0
+        return _Solution.apply(guess, solver, *values), (0, 0)
 
 
 class _Implicit(torch.autograd.Function):

@@ -11,6 +11,7 @@ from scipy.sparse.linalg import splu
 from pipeline.deform.quasistatic.conjugate_gradients import conjugate_gradients
 
 FEW = 12  # iterations of conjugate gradients, half as expensive as a factorisation of the head's Hessian
+MANY = 80  # of them, where a factorisation would probably be in vain: the last Hessian was indefinite
 EXACT = 1e-11  # residual of a solve for a derivative
 
 
@@ -34,7 +35,7 @@ class Factor:
 
 
 class Factors:
-    """The latest factor, and solves that use it for matrices nearby.
+    """The latest positive definite factor, and solves that use it for matrices nearby.
 
     Attributes:
         made: how many factorisations there were.
@@ -43,16 +44,19 @@ class Factors:
     def __init__(self) -> None:
         self.made = 0
         self._latest: Factor | None = None
+        self._indefinite = False  # the latest matrix that `descent` was given
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles go without the factor, which is SuperLU's and cannot."""
-        return {"made": self.made, "_latest": None}
+        return {"made": self.made, "_latest": None, "_indefinite": False}
 
     def make(self, A: sp.csc_matrix) -> Factor:
-        """Factors A and keeps that."""
+        """Factors A; keeps that if it is positive."""
         self.made += 1
-        self._latest = Factor(A)
-        return self._latest
+        factor = Factor(A)
+        if factor.positive:
+            self._latest = factor
+        return factor
 
     def descent(
         self,
@@ -68,17 +72,20 @@ class Factors:
             projected: a positive definite matrix beside A.
             near: whether a direction of negative curvature is worth to be gone along.
         """
+        most, self._indefinite = MANY if self._indefinite else FEW, False
         for B in (lambda: A, projected):
-            found = None
-            if self._latest is not None and self._latest.positive:
-                found = conjugate_gradients(B(), -gradient, self._latest.solve, tolerance, FEW)
+            matrix, found = B(), None
+            if self._latest is not None:
+                found = conjugate_gradients(matrix, -gradient, self._latest.solve, tolerance, most)
                 if found.converged or (found.indefinite and near):
+                    self._indefinite |= found.indefinite
                     return found.x
             if found is None or not found.indefinite:
                 with contextlib.suppress(RuntimeError):  # singular: elements collapsed to a point
-                    factor = self.make(B())
+                    factor = self.make(matrix)
                     if factor.positive:
                         return -factor.solve(gradient)
+            most, self._indefinite = FEW, True
         raise AssertionError("the projected matrix is positive definite")
 
     def solve(self, A: sp.csc_matrix, right: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from pipeline.deform.quasistatic.newton import Equilibrium, find_equilibrium
 from pipeline.deform.quasistatic.potential import Potential
 from pipeline.deform.quasistatic.sparsity import Sparsity
 
+TIGHT = 1e-7  # residual at which the derivative of the solution is as good as it needs to be
+
 
 class EquilibriumSolver:
     """Finds equilibria and solves with the Hessian there.
@@ -41,6 +43,13 @@ class EquilibriumSolver:
         self.last = find_equilibrium(potential, start, self._factors, self.tolerance)
         self._ahead = self.last.x - guess
         return self.last.x
+
+    def refined(self, x: np.ndarray, drive: Drive) -> np.ndarray:
+        """x (free, 3) after one more Newton step, by the true Hessian; as it is where it was solved for tightly."""
+        if self.last is not None and self.last.residual <= TIGHT:
+            return x
+        gradient, _ = Potential(drive, self.flesh, self.sparsity).gradient(x)
+        return x - self.solve_linear(gradient, x, drive)
 
     def forget(self) -> None:
         """The next solve starts from its guess."""
