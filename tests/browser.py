@@ -67,7 +67,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         opened.route("**/*", local_only)
         opened.set_default_timeout(PATIENCE_MS)
         page = opened.new_page()
-        page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+        page.on("console", lambda message: _heard(message.text, complaints))
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
         page.goto(where.as_uri() if isinstance(where, Path) else where)
         return page
@@ -76,6 +76,11 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def _heard(words: str, complaints: list[str]) -> None:
+    if "GL Driver Message" not in words:  # WebGL without a GPU is slow, and says so
+        complaints.append(f"console: {words}")
 
 
 def _lacks(reason: str) -> None:

@@ -28,7 +28,7 @@ def view(
 ) -> None:
     """Look at fits in 3D, move their controls, solve again from there, and label by hand; Ctrl-C ends it.
 
-    The page is for this machine's browser only. Settings count for solving again; a fit's own are the default.
+    The page is for this machine's browser only. Settings are for solving again; by default a fit's own.
     """
     from pipeline.config import load_config
     from pipeline.view.viewed import find_items

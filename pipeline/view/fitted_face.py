@@ -60,12 +60,16 @@ class FittedFace:
         settings = load_config(config or (beside if beside.is_file() else None), overrides)
         read = read_controls(file)
         if read.photo is None or read.camera is None:
-            raise ChainRigError(f"{file} has no landmarks of a photo: give a fit.json that chainrig fit wrote.")
+            raise ChainRigError(
+                f"{file} has no landmarks of a photo: give a fit.json that chainrig fit wrote."
+            )
         self.document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
         self.scene: Scene = read_scene(file, settings)
         rig, lens, seen = self.scene.rig, read.camera, read.photo
         renderer = list(self.scene.chain)[1]
-        self.posed = PosedRig(rig, self.scene.x, lens, _texture(self.scene, read.colours), renderer.light, seen.deformer)
+        self.posed = PosedRig(
+            rig, self.scene.x, lens, _texture(self.scene, read.colours), renderer.light, seen.deformer
+        )
         self.region = seen.region
         self.photo, self.without_photo = _photo_of(seen.path, seen.sha256, file)
         self.settings = _as_it_was(settings, seen, lens, self.document)
@@ -82,8 +86,8 @@ class FittedFace:
         """Where the points lie at controls `(K,)`.
 
         Args:
-            exact: through the whole chain, a tenth of a second; else from where the chain had them at the fit,
-                moved as far as the rig's own points move.
+            exact: through the whole chain, a tenth of a second; else from where the chain had them at the
+                fit, moved as far as the rig's own points move.
         """
         objective = self.scene.objective
         if exact:
@@ -126,7 +130,9 @@ class FittedFace:
         if self._result is not None and torch.allclose(self._result[0], x, atol=1e-6, rtol=0):
             result = self._result[1]
         else:
-            still = self.settings.model_copy(update={"fit": self.settings.fit.model_copy(update={"iterations": 0})})
+            still = self.settings.model_copy(
+                update={"fit": self.settings.fit.model_copy(update={"iterations": 0})}
+            )
             result = self._fit(x, None, lambda *_: None, still)
         return write_fit(result, self.document["face"]["index"], self.settings, self.folder / EDITED)
 
@@ -186,8 +192,8 @@ def _texture(scene: Scene, colours: dict[str, list[float]]) -> Any:
 
 
 def _photo_of(path: Path, sha256: str, file: Path) -> tuple[Photo | None, str]:
-    """The photo, where it is where the fit found it, or beside the fit's own folder; else why it is not shown."""
-    why = f"The photo {path} is not where the fit found it: put it back, or run the command from the same folder."
+    """The photo, if it is where the fit found it, or beside the fit's files; else why it is not shown."""
+    why = f"The photo {path} is not where the fit found it: put it back, or start from the same folder."
     for place in dict.fromkeys((path, file.parent / path, file.parent / path.name)):
         if not place.is_file():
             continue
@@ -203,7 +209,7 @@ def _photo_of(path: Path, sha256: str, file: Path) -> tuple[Photo | None, str]:
 
 
 def _as_it_was(settings: Config, seen: Any, lens: PhotoCamera, document: dict[str, Any]) -> Config:
-    """The settings of a fit that goes on: the same rig, detector and camera, whatever the file beside says."""
+    """The settings of a fit that goes on: the same rig, detector and camera, whatever else is asked for."""
     fit = {"rig": seen.rig, "deformer": seen.deformer, "subject": seen.subject}
     camera = {"focal_px": lens.focal_px, "estimate": False}
     landmarks = {"detector": seen.detector}

@@ -1,4 +1,4 @@
-"""Points that a person places on the page: iBUG's 68, saved as ChainRig's JSON and, once all are there, as .pts."""
+"""Points that a person places on the page: iBUG's 68, saved as JSON and, once all are there, as .pts."""
 
 import math
 from pathlib import Path
@@ -31,8 +31,12 @@ def of_page(points: Any, photo: Photo, folder: Path) -> Labels:
             placed[index] = torch.tensor(_pixel(point), dtype=torch.float64)
     there = placed.isfinite().all(-1)
     if not bool(there.any()):
-        raise ChainRigError("No point is placed yet: click into the photo, or begin with the detector's points.")
-    labels = Labels(placed, there.double(), IBUG68, folder / JSON, photo.path.name, (photo.width, photo.height))
+        raise ChainRigError(
+            "No point is placed yet: click into the photo, or begin with the detector's points."
+        )
+    labels = Labels(
+        placed, there.double(), IBUG68, folder / JSON, photo.path.name, (photo.width, photo.height)
+    )
     labels.require_image(photo.width, photo.height)
     return labels
 

@@ -71,10 +71,13 @@ class _Handler(BaseHTTPRequestHandler):
             nonce = secrets.token_urlsafe(16)
             policy = (
                 f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; "
-                "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+                "img-src blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                "frame-ancestors 'none'"
             )
             content = page(self.server.secret, nonce).encode()
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", content, {"Content-Security-Policy": policy})
+            self._send(
+                HTTPStatus.OK, "text/html; charset=utf-8", content, {"Content-Security-Policy": policy}
+            )
         elif address.path.startswith("/photo/") and self._may():
             self._answered(lambda: self.server.session.picture(int(address.path[7:])), "image/webp")
         elif not address.path.startswith("/photo/"):
@@ -115,7 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _may(self) -> bool:
         if self._knows(self.headers.get(SECRET_HEADER, "")):
             return True
-        self._say(HTTPStatus.FORBIDDEN, "The secret is missing: open the address that chainrig view has printed.")
+        self._say(
+            HTTPStatus.FORBIDDEN, "The secret is missing: open the address that chainrig view has printed."
+        )
         return False
 
     def _knows(self, secret: str) -> bool:
@@ -134,10 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _say(self, status: HTTPStatus, sentence: str) -> None:
         self._send(status, "text/plain; charset=utf-8", sentence.encode())
 
-    def _send(self, status: HTTPStatus, kind: str, content: bytes, headers: dict[str, str] | None = None) -> None:
+    def _send(
+        self, status: HTTPStatus, kind: str, content: bytes, headers: dict[str, str] | None = None
+    ) -> None:
         try:
             self.send_response(status)
-            for name, value in (SAFE | {"Content-Type": kind, "Content-Length": str(len(content))} | (headers or {})).items():
+            for name, value in (
+                SAFE | {"Content-Type": kind, "Content-Length": str(len(content))} | (headers or {})
+            ).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

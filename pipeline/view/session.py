@@ -1,4 +1,4 @@
-"""What the page asks for, answered: one method a question. All of them run on one thread, one after the other."""
+"""What the page asks for, answered: one method a question, all on one thread, one after the other."""
 
 import threading
 from collections import OrderedDict
@@ -136,7 +136,9 @@ class Session:
         """|∂X2/∂control| in mm on every vertex."""
         opened = self._opened(asked)
         posed = opened if isinstance(opened, PosedRig) else opened.posed
-        return {"mm": packed(posed.column_mm(posed.require(asked.get("values", [])), str(asked.get("control"))))}
+        return {
+            "mm": packed(posed.column_mm(posed.require(asked.get("values", [])), str(asked.get("control"))))
+        }
 
     def solve(self, asked: Told) -> Told:
         """Begins a fit from the page's controls, to its labels if it sends some."""
@@ -167,7 +169,13 @@ class Session:
 
     def _progress(self) -> Told:
         job = self._job or Job(done=True)
-        told = {"step": job.step, "of": job.of, "residual": job.residual, "done": job.done, "error": job.error}
+        told = {
+            "step": job.step,
+            "of": job.of,
+            "residual": job.residual,
+            "done": job.done,
+            "error": job.error,
+        }
         return told | {"found": job.told if job.done else None}
 
     def _solve(self, job: Job, face: FittedFace, x: Tensor, labels: Labels | None) -> None:
@@ -202,7 +210,9 @@ class Session:
         if index not in self._open:
             item = self.items[index]
             self._open[index] = (
-                PosedRig.at_rest(Rig.load(item.file)) if item.is_rig else FittedFace(item.file, *self._settings)
+                PosedRig.at_rest(Rig.load(item.file))
+                if item.is_rig
+                else FittedFace(item.file, *self._settings)
             )
             while len(self._open) > KEPT:
                 self._open.popitem(last=False)

@@ -40,7 +40,7 @@ const showColumn = trying(async (name) => {
   const told = await ask("column", { face: state.face, values: sliders.values, control: name });
   const mm = unpack(told.mm, Float32Array), most = mm.reduce((a, b) => Math.max(a, b), 0);
   stage.heat(mm.map((value) => (most ? value / most : 0)));
-  el("legend-name").textContent = `What ${name} moves, mm per ${control.unit || "1"}`;
+  el("legend-name").textContent = `What ${name} moves, mm per ${control.unit || "unit"}`;
   el("legend-most").textContent = most ? most.toPrecision(3).replace(/\.?0+$/, "") : "nothing";
 });
 

@@ -1,0 +1,236 @@
+"""The viewer's page in a browser: sliders move the mesh, fits go on from there, points are placed by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from viewed_fit import quick_fit, served
+
+from pipeline.controls_file import read_controls
+from pipeline.target.labels.read import read_labels
+
+if TYPE_CHECKING:
+    from browser import OpenPage
+    from playwright.sync_api import Locator, Page
+
+    from pipeline.view.server import ViewServer
+
+pytest_plugins = ["browser"]
+
+ODD = '<img src=x onerror="alert(1)">'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two fits, one of them with an odd name."""
+    folder = tmp_path_factory.mktemp("view")
+    first = quick_fit(folder / "one" / "face-0")
+    shutil.copytree(first.parent, folder / ODD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ViewServer]:
+    with served(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def page(server: ViewServer, open_page: OpenPage) -> Page:
+    return opened(open_page(server.address), "one/face-0")
+
+
+def opened(page: Page, name: str) -> Page:
+    page.locator("#item").select_option(name_of(page, name))
+    page.locator("#title", has_text=name).wait_for()
+    ready(page)
+    return page
+
+
+def name_of(page: Page, name: str) -> str:
+    option = page.locator("#item option").filter(has_text=name)
+    option.wait_for(state="attached")
+    return option.get_attribute("value") or ""
+
+
+def ready(page: Page) -> None:
+    page.locator("#paper[aria-busy=false]").wait_for()
+    page.locator("#told").filter(has_text=re.compile(r"Residual \d")).wait_for()
+
+
+def residual(page: Page) -> float:
+    ready(page)
+    return float(page.locator("#told b").inner_text().split()[0])
+
+
+def picture(page: Page) -> np.ndarray:
+    page.wait_for_timeout(150)  # for the frame that was asked for
+    content = page.locator("#paper").screenshot()
+    return np.asarray(Image.open(BytesIO(content)).convert("RGB"), dtype=np.int16)
+
+
+def slider(page: Page, name: str) -> Locator:
+    return page.get_by_role("slider", name=name, exact=True)
+
+
+def test_a_slider_moves_the_mesh_and_the_residual_and_reset_takes_it_back(page: Page) -> None:
+    before, start = picture(page), residual(page)
+    slider(page, "jawOpen").press("End")
+    page.locator("#told b").filter(has_not_text=f"{start:.2f}").wait_for()
+    page.locator("#told b").filter(has_not_text="about").wait_for()
+    changed = abs(picture(page) - before).max(-1) > 30
+    rows = np.flatnonzero(changed.any(1))
+    assert changed.mean() > 0.01 and rows.mean() > 0.5 * len(before)  # the lower half: the mouth and the chin
+    assert residual(page) > 2 * start
+    assert "±" in page.locator(".control.moved").inner_text()
+    page.get_by_role("button", name="Reset").click()
+    page.locator("#told b").filter(has_text=f"{start:.2f}").wait_for()
+    assert (abs(picture(page) - before).max(-1) > 30).mean() < 1e-3
+
+
+def test_a_column_is_a_heat_map_on_the_mesh(page: Page) -> None:
+    page.locator("#show-points").uncheck()
+    skin = picture(page)
+    page.get_by_role("button", name="What browInnerUp moves").click()
+    page.locator("#legend-name", has_text="What browInnerUp moves, mm per unit").wait_for()
+    heat = picture(page)
+    glowing = (heat[..., 0] > 200) & (heat[..., 2] < 140) & (heat[..., 0] - heat[..., 2] > 90)
+    assert glowing.mean() > 0.002
+    assert float(page.locator("#legend-most").inner_text()) > 5
+    page.get_by_role("button", name="Skin").click()
+    assert (abs(picture(page) - skin).max(-1) > 30).mean() < 1e-3
+
+
+def test_dragging_turns_the_rig_and_the_camera_comes_back(page: Page) -> None:
+    page.locator("#show-points").uncheck()
+    before = picture(page)
+    box = page.locator("#paper").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 120, y, steps=4)
+    page.mouse.up()
+    assert (abs(picture(page) - before).max(-1) > 30).mean() > 0.1
+    page.get_by_role("button", name="Camera's view").click()
+    assert (abs(picture(page) - before).max(-1) > 30).mean() < 1e-3
+
+
+def test_solving_again_from_moved_sliders_and_saving_what_was_found(page: Page, folder: Path) -> None:
+    start = residual(page)
+    slider(page, "jawOpen").press("End")
+    page.locator("#told b").filter(has_not_text=re.compile(f"about|^{start:.2f}")).wait_for()
+    spoilt = residual(page)
+    page.get_by_role("button", name="Re-solve from here").click()
+    page.locator("#said", has_text="Solved again").wait_for()
+    solved = residual(page)
+    assert solved < 0.7 * spoilt
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator("#said", has_text="Written").wait_for()
+    written = folder / "one" / "face-0" / "edited"
+    assert {path.name for path in written.iterdir()} == {
+        "overlay.png",
+        "controls.csv",
+        "config.yaml",
+        "fit.json",
+    }
+    document = json.loads((written / "fit.json").read_text())
+    assert document["residual"]["final_percent_iod"] == pytest.approx(solved, abs=0.01)
+    shown = float(slider(page, "jawOpen").input_value())
+    assert read_controls(written / "fit.json").values["jawOpen"] == pytest.approx(shown, abs=1e-6)
+
+
+def test_sliders_as_they_are_can_be_saved_without_solving(page: Page, folder: Path) -> None:
+    slider(page, "mouthSmileLeft").press("Home")
+    page.locator("#told b").filter(has_not_text="about").wait_for()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator("#said", has_text="Written").wait_for()
+    saved = read_controls(folder / "one" / "face-0" / "edited" / "fit.json").values
+    own = read_controls(folder / "one" / "face-0" / "fit.json").values
+    assert saved["mouthSmileLeft"] == 0 < own["mouthSmileLeft"]
+    assert saved["jawOpen"] == pytest.approx(own["jawOpen"], abs=1e-6)
+
+
+def test_points_are_placed_dragged_saved_and_fitted_to(page: Page, folder: Path) -> None:
+    page.get_by_role("button", name="Label by hand").click()
+    page.locator("#current", has_text="0 of 68").wait_for()
+    page.get_by_role("button", name="Begin with the detector's").click()
+    page.locator("#current", has_text="68 of 68").wait_for()
+    page.locator("#which").select_option("30")
+    page.locator("#current", has_text="30 nose tip").wait_for()
+    page.locator("#paper").focus()
+    page.keyboard.press("Delete")
+    page.locator("#current", has_text="67 of 68").wait_for()
+    box = page.locator("#paper").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 0.5 * box["width"], box["y"] + 0.55 * box["height"]
+    page.mouse.click(x, y)
+    page.locator("#current", has_text="68 of 68").wait_for()
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y - 20, steps=3)
+    page.mouse.up()
+    page.get_by_role("button", name="Save points").click()
+    page.locator("#said", has_text="labels.pts").wait_for()
+    place = folder / "one" / "face-0"
+    labels = read_labels(place / "labels.pts")
+    assert bool(labels.labelled.all())
+    told = json.loads((place / "fit.json").read_text())["region"]
+    scale = min(box["width"], box["height"]) / (1.25 * told["side_px"])
+    wanted = [told["centre_px"][0] + 30 / scale, told["centre_px"][1] + (0.05 * box["height"] - 20) / scale]
+    assert labels.points[30].tolist() == pytest.approx(wanted, abs=1.5)
+    page.get_by_role("button", name="Fit to these points").click()
+    page.locator("#said", has_text="Fitted to your points").wait_for()
+    opened(page, "one/face-0")
+    page.get_by_role("button", name="Label by hand").click()
+    page.locator("#current", has_text="68 of 68").wait_for()  # they are there again
+
+
+def test_arrow_keys_move_a_point_by_a_pixel(page: Page, folder: Path) -> None:
+    page.get_by_role("button", name="Label by hand").click()
+    page.get_by_role("button", name="Begin with the detector's").click()
+    page.get_by_role("button", name="Save points").click()
+    page.locator("#said", has_text="Written").wait_for()
+    file = folder / "one" / "face-0" / "labels.json"
+    before = read_labels(file).points
+    page.locator("#which").select_option("8")
+    page.locator("#paper").focus()
+    for key in ("ArrowRight", "ArrowRight", "Shift+ArrowDown", "n"):
+        page.keyboard.press(key)
+    page.locator("#current", has_text="9 jaw left 1").wait_for()
+    page.get_by_role("button", name="Save points").click()
+    page.wait_for_timeout(500)
+    moved = read_labels(file).points - before
+    assert moved[8].tolist() == pytest.approx([2, 0.1], abs=1e-9)
+    assert float(moved.abs().sum()) == pytest.approx(2.1, abs=1e-9)
+
+
+def test_a_name_is_text_and_the_list_is_searched(page: Page) -> None:
+    opened(page, ODD)
+    assert page.locator("#title").inner_text() == ODD
+    page.locator("#find").fill("one/")
+    assert page.locator("#item option").count() >= 1
+    assert ODD not in page.locator("#item").inner_text()
+
+
+def test_controls_are_found_by_name(page: Page) -> None:
+    page.locator("#search").fill("nose-width")
+    names = page.locator(".control:visible .of").all_inner_texts()
+    assert names == ["nose-width1-incr", "nose-width2-incr", "nose-width3-incr"]
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(server: ViewServer, open_page: OpenPage) -> None:
+    page = open_page(server.address, width=390, height=844)
+    ready(page)
+    for node in page.locator("aside > *:visible, .tools:visible > *").all():
+        box = node.bounding_box()
+        assert box is None or (box["x"] >= 0 and box["x"] + box["width"] <= 390)
