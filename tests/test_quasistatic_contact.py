@@ -13,6 +13,7 @@ from pipeline.deform.quasistatic.closest_point import closest_barycentric, neare
 from pipeline.deform.quasistatic.contact import (
     Obstacles,
     Touching,
+    cleared,
     contact_energy,
     contact_gradient,
     contact_hessian,
@@ -169,6 +170,22 @@ def test_forces_between_sheets_balance_and_move_smoothly_with_what_they_are_give
     two = Obstacles(*(torch.stack([value, value]) for value in obstacles))
     both = contact_gradient(torch.stack([x, x + 1e-5]), two, touching)
     torch.testing.assert_close(both[0], contact_gradient(x, obstacles, touching))
+
+
+def test_what_is_cleared_is_out_of_balls_and_lips_and_moves_smoothly() -> None:
+    x, obstacles, touching = scene()
+    x = x.repeat(2, 1, 1) + torch.tensor([0.0, 1e-4]).double()[:, None, None] * some(*x.shape, seed=9)
+    two = Obstacles(*(torch.stack([value, value]) for value in obstacles))
+    there = cleared(x, two, touching)
+    inside = two.ball_radius - (there[:, touching.ball_nodes] - two.ball_centre).norm(dim=-1)
+    assert touching.lips is not None and inside.max() < 3e-4  # from 2 mm
+    before, after = (two.lip_keep - sheet_gap(p, two.lip_normal, touching.lips)[0] for p in (x, there))
+    assert before.mean() > 2e-4 and after.mean() < 1e-4
+    assert gradcheck(
+        lambda x, centre: cleared(x, two._replace(ball_centre=centre), touching) * 1e3,
+        (x.requires_grad_(), two.ball_centre.requires_grad_()),
+        eps=1e-8, atol=1e-4, check_forward_ad=True,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("gap", [3e-3, 2e-4, -5e-3])

@@ -14,7 +14,7 @@ from pipeline.deform.quasistatic.facing import sheet_gap
 from pipeline.deform.rig import Rig
 from pipeline.layer import Pipeline
 
-LIPS_IN_EACH_OTHER = {"jawOpen": 0.5, "mouthClose": 0.7}
+LIPS_IN_EACH_OTHER = {"jawOpen": 0.25, "mouthClose": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def rig() -> Rig:
 
 @pytest.fixture(scope="module")
 def layer(rig: Rig) -> QuasistaticDeformer:
-    return QuasistaticDeformer(rig)
+    return QuasistaticDeformer(rig, tolerance=1e-11)
 
 
 def controls(rig: Rig, **values: float) -> Tensor:
@@ -101,15 +101,16 @@ def test_flesh_keeps_its_volume_and_lips_keep_apart_where_blendshapes_do_not(
     assert sheets is not None
     of_lips = np.union1d(sheets.upper, sheets.lower)
     crossed = [int(inside_themselves(v.numpy(), skin, of_lips).sum()) for v in (plain, vertices)]
-    assert crossed[0] > 20 and crossed[1] <= 2
+    assert crossed[0] > 50 and crossed[1] == 0
     others = torch.ones(len(rig.rest), dtype=torch.bool)
     others[layer.drive.skin] = False
     others[layer.followers[0]] = False
     torch.testing.assert_close(vertices[others], plain[others], atol=1e-12, rtol=0)  # eyes, teeth, tongue
 
 
-def test_the_derivative_is_the_slope_in_both_modes_and_in_a_chain(rig: Rig) -> None:
-    layer = QuasistaticDeformer(rig, tolerance=1e-11)
+def test_the_derivative_is_the_slope_in_both_modes_and_in_a_chain(
+    layer: QuasistaticDeformer, rig: Rig
+) -> None:
     chain = Pipeline([layer])
     x = controls(rig, jawOpen=0.2, mouthSmileLeft=0.2, gender=0.1, headRotationX=0.1)
     g = torch.Generator().manual_seed(0)

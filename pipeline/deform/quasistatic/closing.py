@@ -1,9 +1,8 @@
 """What muscles can do of what controls ask for: lips that meet are closed, however much more is asked.
 
-ARKit's mouthClose lifts the lower lip over a jaw that is open, by as much as jawOpen lowers it. Of itself, at
-jawOpen = 0, it would carry the lower lip through the upper one and on to the nose, with the flesh's inner side,
-which is driven and knows no contact. So what mouthClose has beyond jawOpen presses the lips together and no
-more:
+ARKit's mouthClose lifts the lower lip over a jaw that is open, by as much as jawOpen lowers it. Of itself,
+at jawOpen = 0, it would carry the lower lip through the upper one and on to the nose. So what mouthClose has
+beyond jawOpen presses the lips together and does no more:
 
     mouthClose ← jawOpen + s tanh(e/s),  e = mouthClose − jawOpen > 0,  s = `PRESSED`.
 """

@@ -55,8 +55,8 @@ class _Solution(torch.autograd.Function):
             drive = drive_of(arrays)
             x = solver.solve(drive, start)
             found.append((x, solver.refined(x, drive)))
-        x, nearer = (torch.from_numpy(np.stack(each)).reshape(guess.shape) for each in zip(*found, strict=True))
-        return x, nearer
+        x, nearer = (torch.from_numpy(np.stack(each)) for each in zip(*found, strict=True))
+        return x.reshape(guess.shape), nearer.reshape(guess.shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:

@@ -45,7 +45,7 @@ class EquilibriumSolver:
         return self.last.x
 
     def refined(self, x: np.ndarray, drive: Drive) -> np.ndarray:
-        """x (free, 3) after one more Newton step, by the true Hessian; as it is where it was solved for tightly."""
+        """The latest equilibrium x (free, 3), after one more Newton step if it was not solved for tightly."""
         if self.last is not None and self.last.residual <= TIGHT:
             return x
         gradient, _ = Potential(drive, self.flesh, self.sparsity).gradient(x)
