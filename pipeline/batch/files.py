@@ -1,17 +1,25 @@
 """What a run leaves for people, beside the folders of the images."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.batch.contact_sheet import write_contact_sheets
 from pipeline.batch.disk import CannotWrite
-from pipeline.batch.live_link import write_live_link
+from pipeline.batch.live_link import FPS, write_live_link
 from pipeline.batch.manifest import read_manifests
+from pipeline.batch.report import write_report
 from pipeline.batch.summary import NAME, PARQUET, write_csv, write_parquet
 
 
-def write_run_files(folder: Path, parquet: bool = False) -> list[Path]:
+def write_run_files(
+    folder: Path, parquet: bool = False, frames: Sequence[str] | None = None, fps: float = FPS
+) -> list[Path]:
     """Writes them anew from the manifests and the faces' own files, unless they are younger than those.
+
+    Args:
+        frames: names of a sequence's images, in order; None: all that the manifests know, by name.
+        fps: frames a second.
 
     Raises:
         CannotWrite: the folder takes no files.
@@ -21,8 +29,11 @@ def write_run_files(folder: Path, parquet: bool = False) -> list[Path]:
     with CannotWrite.told(folder):
         if _up_to_date(wanted, folder):
             return []
-        entries = read_manifests(folder).values()
-        paths = [*write_contact_sheets(folder, entries), write_live_link(folder, entries)]
+        known = read_manifests(folder)
+        entries = [known[name] for name in (sorted(known) if frames is None else frames) if name in known]
+        paths = write_contact_sheets(folder, entries)
+        paths.append(write_report(folder, entries))
+        paths.append(write_live_link(folder, entries, fps, bridges=frames is not None))
         if parquet:
             paths.append(write_parquet(folder, entries))
         return [*paths, write_csv(folder, entries)]  # the last to appear: all others are there

@@ -15,7 +15,7 @@ from pipeline.errors import ChainRigError
 NAME, PARQUET = "summary.csv", "summary.parquet"
 TOGETHER = 5000  # rows that Parquet keeps in one group, and this program in memory
 TEXTS = ("input", "folder", "status", "error", "sha256", "finished")
-MEASURES = (
+MEASURES: tuple[str, ...] = (
     "residual_start_percent",
     "residual_final_percent",
     "presence",
@@ -38,12 +38,11 @@ MEASURES = (
 Record = Mapping[str, str | float | None]
 
 
-def write_csv(folder: Path, entries: Iterable[Entry]) -> Path:
-    """By name of image; a failed image is a line without numbers. Raises OSError.
+def write_csv(folder: Path, entries: Sequence[Entry]) -> Path:
+    """In the entries' order; a failed image is a line without numbers. Raises OSError.
 
     Rows are streamed: a million of them take no more memory than one.
     """
-    entries = sorted(entries, key=lambda entry: entry.input)
     path = folder / NAME
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", errors="replace", newline="") as file:
         writer = csv.DictWriter(file, _columns(folder, entries), restval="", lineterminator="\n")
@@ -53,7 +52,7 @@ def write_csv(folder: Path, entries: Iterable[Entry]) -> Path:
     return path
 
 
-def write_parquet(folder: Path, entries: Iterable[Entry]) -> Path:
+def write_parquet(folder: Path, entries: Sequence[Entry]) -> Path:
     """The same table: numbers as float64, missing ones null.
 
     Raises:
@@ -64,7 +63,6 @@ def write_parquet(folder: Path, entries: Iterable[Entry]) -> Path:
     import pyarrow  # pyright: ignore[reportMissingImports]
     from pyarrow.parquet import ParquetWriter  # pyright: ignore[reportMissingImports]
 
-    entries = sorted(entries, key=lambda entry: entry.input)
     text, number = pyarrow.string(), pyarrow.float64()
     kinds = {name: text if name in TEXTS else number for name in _columns(folder, entries)}
     schema = pyarrow.schema(kinds.items())
@@ -127,25 +125,18 @@ def _columns(folder: Path, entries: Sequence[Entry]) -> list[str]:
 
 
 def _measures(document: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"score": document["face"]["score"]}
-    found |= dict(zip(MEASURES[4:8], document["face"]["box"], strict=True))
-    if document["status"] == "failed":
-        return found
-    pose = document["pose"]
-    return (
-        found
-        | {
-            "residual_start_percent": document["residual"]["start_percent_iod"],
-            "residual_final_percent": document["residual"]["final_percent_iod"],
-            "presence": document["face"]["presence"],
-            "focal_px": document["camera"]["focal_px"],
-        }
-        | {name: document[name] for name in ("evaluations", "gradients", "seconds")}
-        | dict(zip(MEASURES[8:11], pose["head_yaw_pitch_roll_deg"], strict=True))
-        | dict(zip(MEASURES[11:14], pose["translation_m"], strict=True))
-        | document["controls"]
-        | document["identity"]
-    )
+    """What fit.json says: little of a face without a fit, nothing of landmarks of a bridged frame."""
+    face, pose = document["face"], document.get("pose", {})
+    found = {name: document.get(name) for name in ("evaluations", "gradients", "seconds")}
+    found |= {"score": face.get("score"), "presence": face.get("presence")}
+    found |= dict(zip(MEASURES[4:8], face.get("box", ()), strict=False))
+    found |= dict(zip(MEASURES[8:11], pose.get("head_yaw_pitch_roll_deg", ()), strict=False))
+    found |= dict(zip(MEASURES[11:14], pose.get("translation_m", ()), strict=False))
+    residual = document.get("residual", {})
+    found["residual_start_percent"] = residual.get("start_percent_iod")
+    found["residual_final_percent"] = residual.get("final_percent_iod")
+    found["focal_px"] = document.get("camera", {}).get("focal_px")
+    return found | document.get("controls", {}) | document.get("identity", {})
 
 
 def _cell(value: str | float | None) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
@@ -97,7 +97,7 @@ def failed(task: Task, recipe: Recipe, why: str) -> Entry:
     with contextlib.suppress(OSError):
         stat = task.path.stat()
         size, mtime_ns = stat.st_size, stat.st_mtime_ns
-        sha256 = sha256_of(task.path)
+        sha256 = _sha256_of(task.path, size, mtime_ns)
     return Entry(
         input=task.name,
         path=str(task.path),
@@ -114,6 +114,12 @@ def failed(task: Task, recipe: Recipe, why: str) -> Entry:
         seconds={},
         finished=now(),
     )
+
+
+@lru_cache(maxsize=1)
+def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
+    """The frames of a video are tasks of one file, which is read once."""
+    return sha256_of(path)
 
 
 def now() -> str:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.commands.arguments import as_yaml, require_choice
+from pipeline.commands.arguments import (
+    ConfigFile,
+    Quiet,
+    Settings,
+    SubjectFile,
+    Workers,
+    as_yaml,
+    require_choice,
+)
 from pipeline.commands.screen import progress_screen, screen
 from pipeline.errors import ChainRigError
 
@@ -31,8 +39,9 @@ def batch(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FOLDER|GLOB|LIST",
-            help="A folder of images, a pattern in quotes, or a text file with a path a line.",
+            metavar="FOLDER|GLOB|LIST|VIDEO",
+            help="A folder of images, a pattern in quotes, a text file with a path a line; with --sequence, "
+            "or a video.",
             show_default=False,
         ),
     ],
@@ -55,28 +64,29 @@ def batch(
         str | None,
         typer.Option(metavar="I/N", help="The I-th of N shares: one for each machine.", show_default="all"),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes, each with its own fit.", show_default="one a core")
-    ] = None,
+    workers: Workers = None,
     time_limit: Annotated[
         float, typer.Option(min=0, help="Seconds that one image may take; 0: as long as it likes.")
     ] = 600,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed, too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and end.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: the workers are a Ray cluster's.")] = "local",
-    subject: Annotated[
-        Path | None,
-        typer.Option(help="The person, from chainrig calibrate: expression only.", show_default=False),
+    subject: SubjectFile = None,
+    sequence: Annotated[
+        bool, typer.Option("--sequence", help="Ordered frames, or a video, of one person: one smooth motion.")
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="With --sequence: frames a second.", show_default="the video's, or 30"),
+    ] = None,
+    steady: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="With --sequence: more is smoother.", show_default="1"),
     ] = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Write summary.parquet, too.")] = False,
-    config: Annotated[
-        str | None, typer.Option(help="A YAML file, or 'quality' or 'speed'.", show_default=False)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="A.B=C", help="Change one setting; repeatable.", show_default=False),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+    config: ConfigFile = None,
+    set_: Settings = None,
+    quiet: Quiet = False,
 ) -> None:
     """Fit every image of a folder: writes a folder for each, manifest.jsonl, summary.csv and contact sheets.
 
@@ -88,16 +98,31 @@ def batch(
     settings = load_config(config, overrides)
     require_choice("--face", face, "largest", "all")
     require_choice("--engine", engine, "local", "ray")
+    if parquet:
+        from pipeline.batch.summary import require_parquet
+
+        require_parquet()
+    if sequence:
+        if face != "largest" or shard or retry_failed or engine != "local":
+            raise ChainRigError(
+                "--sequence takes no --face, --shard, --retry-failed or --engine: every frame needs the one "
+                "before, and a sequence is done as a whole."
+            )
+        from pipeline.commands.sequence import fit_sequence
+        from pipeline.sequence.frames import find_footage
+
+        footage = find_footage(source, include or (), exclude or (), out, limit, fps)
+        smoothing = 1.0 if steady is None else steady
+        fit_sequence(footage, out, settings, smoothing, workers, time_limit or None, parquet, quiet, dry_run)
+        return
+    if fps is not None or steady is not None:
+        raise ChainRigError("--fps and --steady go with --sequence: give it, too, or leave them out.")
 
     from pipeline.batch.discovery import find_images
     from pipeline.batch.fitting import load
     from pipeline.batch.recipe import recipe_of
     from pipeline.batch.run import Batch
 
-    if parquet:
-        from pipeline.batch.summary import require_parquet
-
-        require_parquet()
     if engine == "ray":
         from pipeline.batch.ray_pool import require_ray
 
@@ -137,9 +162,9 @@ def run_batch(wanted: Batch, load: Callable[[], FitImage], parquet: bool, quiet:
         paths = [] if wanted.shard else write_run_files(wanted.folder, parquet)
     if not quiet:
         for name, why in tally.failures:
-            _say(f"{name} failed: {why}")
+            say(f"{name} failed: {why}")
         if tally.failed > TOLD:
-            _say(f"… and {tally.failed - TOLD} more: summary.csv has the reasons.")
+            say(f"… and {tally.failed - TOLD} more: summary.csv has the reasons.")
         for path in paths:
             print(shown(str(path)))
     if interruption is not None:
@@ -192,7 +217,7 @@ def shown(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
     """On one line: it is there to be searched and copied."""
     screen.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
@@ -215,9 +240,9 @@ def _announce(plan: Plan) -> None:
     if plan.failed:
         parts.append(f"{plan.failed} failed before (--retry-failed tries again)")
     total = len(plan.tasks) + plan.done + plan.failed
-    _say(f"{total} image{'s' * (total != 1)}: {', '.join(parts)}.")
+    say(f"{total} image{'s' * (total != 1)}: {', '.join(parts)}.")
     for versions, count in plan.versions.items():
-        _say(f"{count} of the results that stay were made with {versions}.")
+        say(f"{count} of the results that stay were made with {versions}.")
 
 
 def _follow(entries: Iterator[Entry], tally: Tally, quiet: bool) -> KeyboardInterrupt | None:
