@@ -216,7 +216,8 @@ def unrolling() -> list[dict[str, Any]]:
     """Errors of derivatives of a random function of the block's equilibrium by the muscles' targets.
 
     Each row stops a solver with linear convergence at one tolerance, from the undeformed block and from
-    0.01 mm beside the solution, and takes the derivative of its steps; and, at the same x, the implicit one.
+    0.01 mm beside the solution, and takes the derivative of its steps; the implicit one at the same x; and
+    the implicit one after a Newton step, as the layer takes it where x is solved for loosely.
     """
     flesh, drive = block()
     start, weights = drive.rest[: flesh.free], random_like(drive.rest[: flesh.free], 5)
@@ -231,6 +232,13 @@ def unrolling() -> list[dict[str, Any]]:
         blocks = torch.func.jacrev(lambda x: imbalance(x, drive, flesh).flatten())(x)
         return blocks.reshape(x.numel(), -1)
 
+    def implicit(x: Tensor) -> Tensor:
+        adjoint = torch.linalg.solve(hessian(x), weights.flatten()).reshape(x.shape)
+        return -gradient(lambda drive: imbalance(x, drive, flesh) * adjoint / weights)
+
+    def error(found: Tensor) -> float:
+        return float((found - exact).norm() / exact.norm())
+
     exact = gradient(lambda drive: equilibrium(drive, start, solver))
     solution = equilibrium(drive, start, solver)
     matrix, rows = 2 * hessian(solution), []
@@ -239,12 +247,12 @@ def unrolling() -> list[dict[str, Any]]:
         for name, begin in (("cold", start), ("warm", solution + 1e-5 * random_like(start))):
             x, steps = unrolled(drive, flesh, begin, matrix, tolerance)
             by_steps = gradient(lambda drive, b=begin, t=tolerance: unrolled(drive, flesh, b, matrix, t)[0])
-            adjoint = torch.linalg.solve(hessian(x), weights.flatten()).reshape(x.shape)
-            implicit = -gradient(lambda drive, x=x, a=adjoint: imbalance(x, drive, flesh) * a / weights)
+            step = torch.linalg.solve(hessian(x), imbalance(x, drive, flesh).flatten()).reshape(x.shape)
             row[name] = {
                 "steps": steps,
-                "unrolled": float((by_steps - exact).norm() / exact.norm()),
-                "implicit": float((implicit - exact).norm() / exact.norm()),
+                "unrolled": error(by_steps),
+                "implicit": error(implicit(x)),
+                "refined": error(implicit(x - step)),
             }
         rows.append(row)
     return rows
