@@ -126,6 +126,9 @@ class Priors(Section):
     approach: float = Field(default=4.0, ge=1, description="the first stage takes all pulls so many times")
     expression: float = Field(default=0.2, ge=1e-6, description="Gaussian pull of expressions towards 0")
     sparsity: float = Field(default=4.0, ge=0, description="Laplace pull of expressions to 0 (smiles: none)")
+    symmetry: float = Field(
+        default=16.0, ge=0, description="pull of left and right towards each other (smiles and gaze: none)"
+    )
     identity: float = Field(
         default=64.0, ge=1e-6, description="pull towards the mean head while expressions are found"
     )

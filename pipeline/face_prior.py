@@ -1,20 +1,29 @@
 """What is known of a face before any photo: the prior on the controls of a rig."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from pipeline.config import Priors
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import SCORED
-from pipeline.solve.priors import Prior
+from pipeline.solve.priors import Prior, alike
 
 SMILES = ("mouthSmileLeft", "mouthSmileRight")
+EITHER_SIDE = (
+    "eyeLook",
+    "jaw",
+    "mouthLeft",
+    "mouthSmile",
+)  # people do these to one side
 
 
 def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     """The prior of a face about which nothing is known but that it is a face.
 
-    Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]. Identity is a Gaussian whose
+    Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]; left and right differ little,
+    but for gaze, smiles and what goes to one side. Identity is a Gaussian whose
     width is the same in millimetres for every shape, so that a control that moves the whole face is held
     tighter than one that moves a nostril. The pose is free.
 
@@ -34,7 +43,13 @@ def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     fixed = space.pack(held, torch.full((len(space),), torch.nan, dtype=torch.float64))
     is_fixed = ~fixed.isnan()
     low[is_fixed], high[is_fixed] = fixed[is_fixed], fixed[is_fixed]
-    return Prior(space.rest.clone(), precision, sparsity, low, high)
+    pairs = [
+        (left, right)
+        for left, right in space.mirror_pairs
+        if space.controls[left].group == "expression" and not space.names[left].startswith(EITHER_SIDE)
+    ]
+    coupling = alike(pairs, settings.symmetry, len(space))
+    return Prior(space.rest.clone(), precision, sparsity, low, high, coupling)
 
 
 def last_prior(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:
@@ -65,7 +80,7 @@ def relax_identity(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> P
     mean[expression], sparsity[expression] = found[expression], 0.0
     precision[expression] = settings.expression_found
     precision[identity] = settings.identity_detail * identity_stiffness(rig)
-    return Prior(mean, precision, sparsity, prior.low, prior.high)
+    return replace(prior, mean=mean, precision=precision, sparsity=sparsity)
 
 
 def identity_stiffness(rig: Rig, millimetres: float = 1.5) -> Tensor:

@@ -125,7 +125,7 @@ class FaceFitter:
 
         start_residual, start_vjp = objective.residual_and_vjp(start)
         solution, prior = self.solve(objective, start, progress, look_again)
-        residual, vjp = objective.residual_and_vjp(solution.x)
+        landmarks, residual, vjp = objective.read(solution.x)
 
         def norm(x: Tensor, gradient: Tensor) -> float:
             return float(prior.projected_gradient(x, gradient + prior.gradient(x)).norm())
@@ -134,7 +134,6 @@ class FaceFitter:
         x = solution.x
         space = self.rig.controls
         values, groups, names = space.unpack(x), space.groups, space.names
-        landmarks = objective.landmarks(x)
         embedded = target.region.map_to_photo(objective.stand_in_chain(x).to(target.landmarks))
         rotation, translation = x[groups["pose"]][:3].tolist(), x[groups["pose"]][3:].tolist()
         by_hand = target.reading is not None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pipeline.objective import LandmarkObjective
 from pipeline.render.camera import Camera
@@ -70,12 +71,13 @@ def estimate_focal(
         with_focal(prior.sparsity, 0.0),
         with_focal(prior.low, -math.inf),
         with_focal(prior.high, math.inf),
+        None if prior.coupling is None else pad(prior.coupling, (0, 1, 0, 1)),
     )
     y = levenberg_marquardt.minimize(
         residual_and_jacobian, residual, joint, with_focal(x, 0.0), steps=15, tolerance=1e-4
     )
     jacobian = residual_and_jacobian(y)[1]
     free = (y > joint.low) & (y < joint.high)
-    hessian = (jacobian.T @ jacobian + joint.precision.diag())[free][:, free]
+    hessian = (jacobian.T @ jacobian + joint.curvature(y))[free][:, free]
     variance = torch.linalg.inv(hessian)[-1, -1]
     return FocalEstimate((focal * y[-1].exp()).float(), float(variance.sqrt()), moved(y))

@@ -124,15 +124,20 @@ class LandmarkObjective:
 
     def residual_and_vjp(self, x: Tensor) -> tuple[Tensor, Vjp]:
         """r of the chain, and the function v → Jᵀv `(K,)`."""
+        return self.read(x)[1:]
+
+    def read(self, x: Tensor) -> tuple[Tensor, Tensor, Vjp]:
+        """X4 `(L, 2 or 3)`, r and the function v → Jᵀv of one pass through the chain."""
         self.evaluations += 1
         leaf = x.detach().requires_grad_()
-        residual = self.of_detected(self.chain(leaf.to(self.dtype)), leaf)
+        landmarks = self.chain(leaf.to(self.dtype))
+        residual = self.of_detected(landmarks, leaf)
 
         def vjp(v: Tensor) -> Tensor:
             self.gradients += 1
             return torch.autograd.grad(residual, leaf, v, retain_graph=True)[0]
 
-        return residual.detach(), vjp
+        return landmarks.detach(), residual.detach(), vjp
 
     def embedded(self, x: Tensor) -> Tensor:
         """r of the stand-in."""

@@ -117,7 +117,7 @@ def posterior(jacobian: Tensor, residual: Tensor, prior: Prior, x: Tensor) -> Po
     """
     free = (prior.low < prior.high).nonzero().squeeze(-1)
     seen = jacobian[:, free]
-    precision = seen.T @ seen + prior.precision[free].diag()
+    precision = seen.T @ seen + prior.curvature(x)[free][:, free]
     gradient = seen.T @ residual + prior.gradient(x)[free]
     low, high = (prior.low - x)[free].clamp(max=0), (prior.high - x)[free].clamp(min=0)
     mean, known = moments(precision, -gradient, low, high)

@@ -30,6 +30,29 @@ def test_a_prior_times_a_factor_pulls_so_many_times_within_the_same_box(rig: Rig
     assert torch.equal(prior.times(4).low, prior.low) and torch.equal(prior.times(4).mean, prior.mean)
 
 
+@pytest.mark.parametrize(
+    ("name", "costs"),
+    [("mouthUpperUp", True), ("browDown", True), ("eyeLookIn", False), ("mouthSmile", False)],
+)
+def test_one_side_alone_costs_more_than_half_of_both(rig: Rig, name: str, costs: bool) -> None:
+    prior, rest = build_prior(rig, Priors(), {}), rig.controls.rest
+
+    def cost(*sides: str) -> float:
+        x = rig.controls.pack({name + side: 1.0 for side in sides}, rest.clone())
+        return float(prior.value(x) - prior.value(rest))
+
+    assert cost("Left") == pytest.approx(cost("Right"))
+    extra = cost("Left") - cost("Left", "Right") / 2
+    assert extra == pytest.approx(Priors().symmetry / 2 if costs else 0, abs=1e-9)
+
+
+def test_a_mouth_or_a_jaw_goes_to_one_side_for_nothing(rig: Rig) -> None:
+    prior = build_prior(rig, Priors(), {})
+    assert prior.coupling is not None
+    for name in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
+        assert not prior.coupling[rig.controls.index(name)].any()
+
+
 def test_the_last_stage_frees_an_unknown_head_and_lets_expressions_go_on_where_it_is_known(rig: Rig) -> None:
     space, settings = rig.controls, Priors()
     expression, identity = space.groups["expression"], space.groups["identity"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from pipeline.solve import adjoint_broyden, levenberg_marquardt
 from pipeline.solve.box_qp import solve_box_qp
-from pipeline.solve.priors import Prior
+from pipeline.solve.priors import Prior, alike
 
 INF = math.inf
 
@@ -123,8 +124,12 @@ def mixed_prior() -> Prior:
     return prior_of([0.0, 0.5, -1.0], [0.5, 4.0, 0.0], [3.0, 0.0, 0.0], [0.0, -1.0, -INF], [1.0, 2.0, INF])
 
 
-def test_the_priors_gradient_is_that_of_its_value() -> None:
-    prior, x = mixed_prior(), torch.tensor([[0.3, 0.9, 5.0], [1.0, -0.2, 0.0]], dtype=torch.float64)
+@pytest.mark.parametrize("coupling", [None, alike([(0, 2), (1, 2)], 3.0, 3)])
+def test_the_priors_gradient_is_that_of_its_value(coupling: Tensor | None) -> None:
+    prior, x = (
+        replace(mixed_prior(), coupling=coupling),
+        torch.tensor([[0.3, 0.9, 5.0], [1.0, -0.2, 0.0]], dtype=torch.float64),
+    )
     assert prior.value(x).shape == (2,)
     for i in range(3):
         h = torch.zeros(3, dtype=torch.float64)

@@ -41,10 +41,11 @@ def test_the_schur_complement_solves_it(batch: tuple[int, ...]) -> None:
 
 
 def test_the_priors_curvature_is_added() -> None:
-    jacobian, curvature = random(PHOTOS, 9, 8, seed=1), random(SHARED + PHOTOS * OWN, seed=4).abs()
+    jacobian, roots = random(PHOTOS, 9, 8, seed=1), random(PHOTOS, 3, 8, seed=4)
+    curvature = BlockArrow.of_jacobians(roots, IS_SHARED).dense()
     with_prior = BlockArrow.of_jacobians(jacobian, IS_SHARED, curvature)
     without = BlockArrow.of_jacobians(jacobian, IS_SHARED)
-    assert torch.allclose(with_prior.dense(), without.dense() + curvature.diag())
+    assert torch.allclose(with_prior.dense(), without.dense() + curvature)
 
 
 def test_split_and_joined_are_inverse() -> None:

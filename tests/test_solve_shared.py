@@ -45,6 +45,21 @@ def test_unknowns_are_put_together_and_taken_apart() -> None:
     assert torch.allclose(problem.apart(y), TRUTH)
 
 
+def test_couplings_of_photos_are_coupled_together() -> None:
+    root = random(2, 5, seed=5)
+    problem, priors = together(), [replace(PRIOR, coupling=(n + 1) * root.T @ root) for n in range(PHOTOS)]
+    y = random(9, seed=3)
+    joint, x = problem.prior(priors), problem.apart(y)
+    # What lies among shared controls counts in the mean, all else in the sum.
+    assert joint.coupling is not None
+    shared_only = torch.where(IS_SHARED, x, 0)
+    of_shared = torch.stack([p.value(s) - PRIOR.value(s) for p, s in zip(priors, shared_only, strict=True)])
+    of_all = torch.stack([p.value(s) - PRIOR.value(s) for p, s in zip(priors, x, strict=True)])
+    expected = of_all.sum() - of_shared.sum() + of_shared.mean()
+    assert float(joint.value(y) - replace(joint, coupling=None).value(y)) == pytest.approx(float(expected))
+    assert torch.allclose(joint.gradient(y), torch.func.grad(joint.value)(y))
+
+
 def test_derivatives_are_those_of_the_joint_residual() -> None:
     problem, y = together(), random(9, seed=3)
     expected = torch.func.jacfwd(problem.residual)(y)

@@ -43,15 +43,16 @@ class BlockArrow:
         Args:
             jacobian: `(*B, n, M, K)` of each photo's residuals; weights are in them as square roots.
             shared: `(K,)` bool, which of a photo's K controls are shared.
-            curvature: `(S + n · O,)`, the diagonal of a prior's.
+            curvature: `(S + n · O, S + n · O)` of the priors, none of which knows of two photos' own parts.
         """
         ours, theirs = jacobian[..., shared], jacobian[..., ~shared]
-        own = theirs.mT @ theirs
-        arrow = cls((ours.mT @ ours).sum(-3), ours.mT @ theirs, own)
+        arrow = cls((ours.mT @ ours).sum(-3), ours.mT @ theirs, theirs.mT @ theirs)
         if curvature is None:
             return arrow
-        of_shared, of_own = arrow.split(curvature)
-        return cls(arrow.shared + of_shared.diag_embed(), arrow.cross, own + of_own.diag_embed())
+        size, count = ours.shape[-1], theirs.shape[-3]
+        rows = curvature[:, size:].unflatten(-1, (count, -1)).movedim(-2, 0)  # (n, S + n · O, O)
+        own = torch.stack([row[size:].unflatten(0, (count, -1))[i] for i, row in enumerate(rows)])
+        return cls(arrow.shared + curvature[:size, :size], arrow.cross + rows[:, :size], arrow.own + own)
 
     def split(self, flat: Tensor) -> tuple[Tensor, Tensor]:
         """`(*B, S + n · O)` → `(*B, S)`, `(*B, n, O)`."""

@@ -10,6 +10,7 @@ any other, and `shared_broyden.py` knows how it is built:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,7 +62,20 @@ class Shared:
         def joined(name: str) -> Tensor:
             return self.joined(torch.stack([getattr(prior, name) for prior in priors]))
 
-        return Prior(*map(joined, ("mean", "precision", "sparsity", "low", "high")))
+        apart = Prior(*map(joined, ("mean", "precision", "sparsity", "low", "high")))
+        couplings = [prior.coupling for prior in priors if prior.coupling is not None]
+        if not couplings:
+            return apart
+        assert len(couplings) == len(priors), "all photos couple their controls, or none does"
+        return replace(apart, coupling=self._coupling(couplings, apart.mean))
+
+    def _coupling(self, couplings: Sequence[Tensor], y: Tensor) -> Tensor:
+        """The photos' couplings `(K, K)` each as one `(K', K')`, of what is shared in the mean, too."""
+        found = y.new_zeros(len(y), len(y))
+        for coupling, places in zip(couplings, self.places, strict=True):
+            among_shared = self.shared[:, None] & self.shared
+            found[places[:, None], places] += torch.where(among_shared, coupling / len(couplings), coupling)
+        return found
 
     def residual(self, y: Tensor) -> Tensor:
         return torch.cat([one.residual(x) for one, x in self.at(y)])

@@ -66,7 +66,7 @@ class Blocks(Estimate):
 
     def step(self, here: Point, size: Tensor) -> Step:
         root = self.by_photo(here.weight.expand_as(here.residual)).sqrt()
-        curvature = self.prior.curvature(here.x).diagonal()
+        curvature = self.prior.curvature(here.x)
         self.arrow = BlockArrow.of_jacobians(root[..., None] * self.jacobian, self.problem.shared, curvature)
         gradient = self.pull(here.weighted) + self.prior.gradient(here.x)
         low, high = self.prior.low - here.x, self.prior.high - here.x
