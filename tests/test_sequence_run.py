@@ -39,6 +39,7 @@ class Here:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.sequence.run.Pool", Here)
+    monkeypatch.setattr("pipeline.sequence.files.write_glb", lambda folder, _: folder / "sequence.glb")
 
 
 def run(source: Path, out: Path, **options: Any) -> None:

@@ -18,11 +18,8 @@ def write_sequence_files(folder: Path, footage: Footage, parquet: bool = False) 
         CannotWrite: the folder takes no files.
         ChainRigError: Parquet is asked for, and its package is missing.
     """
-    stale = not (folder / GLB).exists()
-    if stale:
-        (folder / "summary.csv").unlink(missing_ok=True)
     paths = write_run_files(folder, parquet, [frame.name for frame in footage.frames], footage.fps)
-    return [write_glb(folder, footage), *paths] if paths else []
+    return [*paths, write_glb(folder, footage)] if paths or not (folder / GLB).exists() else []
 
 
 def write_glb(folder: Path, footage: Footage) -> Path:
