@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -15,8 +14,10 @@ import pytest
 from PIL import Image
 from viewed_fit import quick_fit, served
 
+from pipeline import assets
 from pipeline.controls_file import read_controls
 from pipeline.target.labels.read import read_labels
+from pipeline.view.viewed import Item
 
 if TYPE_CHECKING:
     from browser import OpenPage
@@ -31,35 +32,21 @@ ODD = '<img src=x onerror="alert(1)">'
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two fits, one of them with an odd name."""
-    folder = tmp_path_factory.mktemp("view")
-    first = quick_fit(folder / "one" / "face-0")
-    shutil.copytree(first.parent, folder / ODD)
-    return folder
+    """Of one fit."""
+    return quick_fit(tmp_path_factory.mktemp("view") / "face").parent
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[ViewServer]:
-    with served(folder) as server:
+    with served([Item("face", folder / "fit.json")]) as server:
         yield server
 
 
 @pytest.fixture
 def page(server: ViewServer, open_page: OpenPage) -> Page:
-    return opened(open_page(server.address), "one/face-0")
-
-
-def opened(page: Page, name: str) -> Page:
-    page.locator("#item").select_option(name_of(page, name))
-    page.locator("#title", has_text=name).wait_for()
+    page = open_page(server.address, width=900, height=600)
     ready(page)
     return page
-
-
-def name_of(page: Page, name: str) -> str:
-    option = page.locator("#item option").filter(has_text=name)
-    option.wait_for(state="attached")
-    return option.get_attribute("value") or ""
 
 
 def ready(page: Page) -> None:
@@ -73,9 +60,27 @@ def residual(page: Page) -> float:
 
 
 def picture(page: Page) -> np.ndarray:
-    page.wait_for_timeout(150)  # for the frame that was asked for
     content = page.locator("#paper").screenshot()
     return np.asarray(Image.open(BytesIO(content)).convert("RGB"), dtype=np.int16)
+
+
+def still(page: Page) -> np.ndarray:
+    """The picture when it no longer changes."""
+    last, now = None, picture(page)
+    while last is None or (last != now).any():
+        page.wait_for_timeout(100)
+        last, now = now, picture(page)
+    return now
+
+
+def comes_back(page: Page, before: np.ndarray) -> bool:
+    """Whether the picture becomes what it was, within ten seconds."""
+    page.mouse.move(0, 0)  # buttons look different under the mouse
+    for _ in range(50):
+        if (abs(picture(page) - before).max(-1) > 30).mean() < 1e-3:
+            return True
+        page.wait_for_timeout(200)
+    return False
 
 
 def slider(page: Page, name: str) -> Locator:
@@ -83,36 +88,36 @@ def slider(page: Page, name: str) -> Locator:
 
 
 def test_a_slider_moves_the_mesh_and_the_residual_and_reset_takes_it_back(page: Page) -> None:
-    before, start = picture(page), residual(page)
+    before, start = still(page), residual(page)
     slider(page, "jawOpen").press("End")
     page.locator("#told b").filter(has_not_text=f"{start:.2f}").wait_for()
     page.locator("#told b").filter(has_not_text="about").wait_for()
-    changed = abs(picture(page) - before).max(-1) > 30
+    changed = abs(still(page) - before).max(-1) > 30
     rows = np.flatnonzero(changed.any(1))
     assert changed.mean() > 0.01 and rows.mean() > 0.5 * len(before)  # the lower half: the mouth and the chin
-    assert residual(page) > 2 * start
+    assert residual(page) > 1.5 * start
     assert "±" in page.locator(".control.moved").inner_text()
     page.get_by_role("button", name="Reset").click()
     page.locator("#told b").filter(has_text=f"{start:.2f}").wait_for()
-    assert (abs(picture(page) - before).max(-1) > 30).mean() < 1e-3
+    assert comes_back(page, before)
 
 
 def test_a_column_is_a_heat_map_on_the_mesh(page: Page) -> None:
     page.locator("#show-points").uncheck()
-    skin = picture(page)
+    skin = still(page)
     page.get_by_role("button", name="What browInnerUp moves").click()
     page.locator("#legend-name", has_text="What browInnerUp moves, mm per unit").wait_for()
-    heat = picture(page)
+    heat = still(page)
     glowing = (heat[..., 0] > 200) & (heat[..., 2] < 140) & (heat[..., 0] - heat[..., 2] > 90)
     assert glowing.mean() > 0.002
     assert float(page.locator("#legend-most").inner_text()) > 5
     page.get_by_role("button", name="Skin").click()
-    assert (abs(picture(page) - skin).max(-1) > 30).mean() < 1e-3
+    assert comes_back(page, skin)
 
 
 def test_dragging_turns_the_rig_and_the_camera_comes_back(page: Page) -> None:
     page.locator("#show-points").uncheck()
-    before = picture(page)
+    before = still(page)
     box = page.locator("#paper").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -120,9 +125,9 @@ def test_dragging_turns_the_rig_and_the_camera_comes_back(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(x + 120, y, steps=4)
     page.mouse.up()
-    assert (abs(picture(page) - before).max(-1) > 30).mean() > 0.1
+    assert (abs(still(page) - before).max(-1) > 30).mean() > 0.1
     page.get_by_role("button", name="Camera's view").click()
-    assert (abs(picture(page) - before).max(-1) > 30).mean() < 1e-3
+    assert comes_back(page, before)
 
 
 def test_solving_again_from_moved_sliders_and_saving_what_was_found(page: Page, folder: Path) -> None:
@@ -136,7 +141,7 @@ def test_solving_again_from_moved_sliders_and_saving_what_was_found(page: Page, 
     assert solved < 0.7 * spoilt
     page.get_by_role("button", name="Save", exact=True).click()
     page.locator("#said", has_text="Written").wait_for()
-    written = folder / "one" / "face-0" / "edited"
+    written = folder / "edited"
     assert {path.name for path in written.iterdir()} == {
         "overlay.png",
         "controls.csv",
@@ -154,8 +159,8 @@ def test_sliders_as_they_are_can_be_saved_without_solving(page: Page, folder: Pa
     page.locator("#told b").filter(has_not_text="about").wait_for()
     page.get_by_role("button", name="Save", exact=True).click()
     page.locator("#said", has_text="Written").wait_for()
-    saved = read_controls(folder / "one" / "face-0" / "edited" / "fit.json").values
-    own = read_controls(folder / "one" / "face-0" / "fit.json").values
+    saved = read_controls(folder / "edited" / "fit.json").values
+    own = read_controls(folder / "fit.json").values
     assert saved["mouthSmileLeft"] == 0 < own["mouthSmileLeft"]
     assert saved["jawOpen"] == pytest.approx(own["jawOpen"], abs=1e-6)
 
@@ -181,16 +186,16 @@ def test_points_are_placed_dragged_saved_and_fitted_to(page: Page, folder: Path)
     page.mouse.up()
     page.get_by_role("button", name="Save points").click()
     page.locator("#said", has_text="labels.pts").wait_for()
-    place = folder / "one" / "face-0"
-    labels = read_labels(place / "labels.pts")
+    labels = read_labels(folder / "labels.pts")
     assert bool(labels.labelled.all())
-    told = json.loads((place / "fit.json").read_text())["region"]
+    told = json.loads((folder / "fit.json").read_text())["region"]
     scale = min(box["width"], box["height"]) / (1.25 * told["side_px"])
     wanted = [told["centre_px"][0] + 30 / scale, told["centre_px"][1] + (0.05 * box["height"] - 20) / scale]
     assert labels.points[30].tolist() == pytest.approx(wanted, abs=1.5)
     page.get_by_role("button", name="Fit to these points").click()
     page.locator("#said", has_text="Fitted to your points").wait_for()
-    opened(page, "one/face-0")
+    page.reload()
+    ready(page)
     page.get_by_role("button", name="Label by hand").click()
     page.locator("#current", has_text="68 of 68").wait_for()  # they are there again
 
@@ -200,7 +205,7 @@ def test_arrow_keys_move_a_point_by_a_pixel(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Begin with the detector's").click()
     page.get_by_role("button", name="Save points").click()
     page.locator("#said", has_text="Written").wait_for()
-    file = folder / "one" / "face-0" / "labels.json"
+    file = folder / "labels.json"
     before = read_labels(file).points
     page.locator("#which").select_option("8")
     page.locator("#paper").focus()
@@ -214,18 +219,21 @@ def test_arrow_keys_move_a_point_by_a_pixel(page: Page, folder: Path) -> None:
     assert float(moved.abs().sum()) == pytest.approx(2.1, abs=1e-9)
 
 
-def test_a_name_is_text_and_the_list_is_searched(page: Page) -> None:
-    opened(page, ODD)
-    assert page.locator("#title").inner_text() == ODD
-    page.locator("#find").fill("one/")
-    assert page.locator("#item option").count() >= 1
-    assert ODD not in page.locator("#item").inner_text()
-
-
-def test_controls_are_found_by_name(page: Page) -> None:
-    page.locator("#search").fill("nose-width")
-    names = page.locator(".control:visible .of").all_inner_texts()
-    assert names == ["nose-width1-incr", "nose-width2-incr", "nose-width3-incr"]
+def test_an_item_is_chosen_from_a_list_whatever_it_is_called(open_page: OpenPage) -> None:
+    names = [ODD, "one/face-0"]
+    with served([Item(name, assets.path("head_rig.npz")) for name in names]) as server:
+        page = open_page(server.address, width=900, height=600)
+        page.locator("#title", has_text=ODD).wait_for()
+        assert page.locator("#item option").all_inner_texts() == names
+        page.locator("#item").select_option("one/face-0")
+        page.locator("#title", has_text="one/face-0").wait_for()
+        page.locator("#find").fill("ONE/")
+        assert page.locator("#item option").all_inner_texts() == names[1:]
+        assert page.get_by_role("button", name="Save controls").is_visible()
+        assert not page.get_by_role("button", name="Re-solve").is_visible()
+        page.locator("#search").fill("nose-width")
+        shown = page.locator(".control:visible .of").all_inner_texts()
+        assert shown == ["nose-width1-incr", "nose-width2-incr", "nose-width3-incr"]
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(server: ViewServer, open_page: OpenPage) -> None:

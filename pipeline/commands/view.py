@@ -42,10 +42,10 @@ def view(
     session = Session(items, config, set_, settings.fit.threads)
     session.check()
     with ViewServer(session, port) as server:
-        print(server.address, flush=True)
-        if browser:
-            threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
         try:
+            print(server.address, flush=True)
+            if browser:
+                threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()
             server.serve_forever()
         except KeyboardInterrupt:
             pass
