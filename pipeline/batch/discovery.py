@@ -27,7 +27,11 @@ class Image:
 
 
 def find_images(
-    source: str, include: Sequence[str] = (), exclude: Sequence[str] = (), besides: Path | None = None
+    source: str,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    besides: Path | None = None,
+    as_listed: bool = False,
 ) -> list[Image]:
     """The images that a source names, each once, by name.
 
@@ -38,6 +42,7 @@ def find_images(
             start at the list's folder, and those that lead out of it are named by their whole path.
         include, exclude: patterns for names, such as `*_neutral.*`; `*` crosses slashes.
         besides: the folder for results: nothing in it is an image of the run.
+        as_listed: in the source's own order, which is a list's.
 
     Raises:
         ChainRigError: there is no such source, no image in it, or the results would lie among the images.
@@ -60,7 +65,7 @@ def find_images(
             f"There is no image in {source}{filtered}: give a folder, a pattern or a list of "
             f"{', '.join(suffix[1:] for suffix in IMAGES)} files."
         )
-    return [found[name] for name in sorted(found)]
+    return list(found.values()) if as_listed else [found[name] for name in sorted(found)]
 
 
 def in_shard(name: str, shard: tuple[int, int]) -> bool:

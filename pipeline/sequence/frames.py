@@ -8,7 +8,7 @@ from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 
-from pipeline.batch.discovery import Image, find_images
+from pipeline.batch.discovery import IMAGES, Image, find_images
 from pipeline.batch.plan import outputs_of
 from pipeline.errors import ChainRigError
 from pipeline.sequence.video import VIDEOS, count_frames
@@ -75,7 +75,7 @@ def find_footage(
         count, told = count_frames(video)
         images = [Image(f"{video.name}/{k:06d}", video.absolute()) for k in range(count)]
         return Footage(_framed(images[:limit], set()), fps or told or FPS, video.absolute())
-    images = find_images(source, include, exclude, besides)
+    images = find_images(source, include, exclude, besides, as_listed=True)
     missing: set[str] = set()
     if not _is_list(source):
         images, missing = _with_gaps(sorted(images, key=lambda image: natural(image.name)))
@@ -97,8 +97,6 @@ def _framed(images: Sequence[Image], missing: set[str]) -> tuple[Frame, ...]:
 
 
 def _is_list(source: str) -> bool:
-    from pipeline.batch.discovery import IMAGES
-
     path = Path(source)
     return path.is_file() and path.suffix.lower() not in IMAGES
 

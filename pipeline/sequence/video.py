@@ -73,7 +73,7 @@ class VideoReader:
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     import cv2
 
-    cv2.setLogLevel(0)  # pyright: ignore[reportAttributeAccessIssue]  # of its own messages on stderr
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what went wrong is said here
     capture = cv2.VideoCapture(str(path))
     try:
         if not capture.isOpened():
