@@ -20,6 +20,7 @@ from pipeline.render.material import Material
 from pipeline.render.passes import cut_out
 from pipeline.render.renderer import Renderer
 from pipeline.result import BACKGROUND, PANEL, FoundAppearance, Picture, frame
+from pipeline.rigs.bust import opacity
 from pipeline.rigs.look import texture_of
 from pipeline.target.photo import Photo
 from pipeline.target.target import Target
@@ -54,6 +55,7 @@ class Studio:
         self.rig = rig
         self.deform = build_deformer(rig, config.fit.deformer)
         self.texture = texture_of(rig)
+        self.opacity = opacity(rig)
         self.default = Look(Material(self.texture()), Light.default())
         self.samples = settings.samples
         self.settings: dict[str, Any] = {
@@ -135,7 +137,7 @@ class Studio:
         renderer = self.renderer(closer, look, samples=2)
         renderer.background = srgb.decode(torch.tensor(BACKGROUND) / 255)
         vertices = self.deform(x.float())
-        rgba = cut_out(renderer, vertices, renderer(vertices)).clamp(0, 1)
+        rgba = cut_out(renderer, vertices, renderer(vertices), self.opacity).clamp(0, 1)
         photo_from_picture = torch.tensor([[1 / zoom, 0, left], [0, 1 / zoom, top]])
         return Picture((rgba * 255).round().to(torch.uint8), photo_from_picture)
 

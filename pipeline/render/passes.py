@@ -71,21 +71,35 @@ def passes(renderer: Renderer, vertices: Tensor) -> list[Pass]:
 
 
 @torch.no_grad()
-def coverage(renderer: Renderer, vertices: Tensor) -> Tensor:
-    """The share of every pixel that `(*B, V, 3)` vertices cover: `(*B, H, W)` in [0, 1]."""
+def coverage(renderer: Renderer, vertices: Tensor, opacity: Tensor | None = None) -> Tensor:
+    """The share of every pixel that `(*B, V, 3)` vertices cover: `(*B, H, W)` in [0, 1].
+
+    Args:
+        opacity: `(V,)` in [0, 1], what a vertex counts; 1 if omitted.
+    """
     homogeneous = renderer.homogeneous(vertices)
     fragments, surface = renderer.rasterize(homogeneous), renderer.surface
     flat = homogeneous.reshape(-1, *homogeneous.shape[-2:])
-    one = flat.new_ones(len(fragments.pixel), 1)
-    share = composite(fragments, flat, surface, one, one.new_zeros(1), renderer.samples, renderer.outlines)
+    if opacity is None:
+        color = flat.new_ones(len(fragments.pixel), 1)
+    else:
+        color = fragments.interpolate(opacity.to(flat)[:, None].expand(len(flat), -1, 1))
+    share = composite(
+        fragments, flat, surface, color, color.new_zeros(1), renderer.samples, renderer.outlines
+    )
     return share.view(*homogeneous.shape[:-2], *renderer.camera.size)
 
 
-def cut_out(renderer: Renderer, vertices: Tensor, rgb: Tensor) -> Tensor:
-    """A picture `(*B, H, W, 3)` of vertices without its background: `(*B, H, W, 4)` sRGB, straight alpha."""
-    alpha = coverage(renderer, vertices)[..., None]
+def cut_out(renderer: Renderer, vertices: Tensor, rgb: Tensor, opacity: Tensor | None = None) -> Tensor:
+    """A picture `(*B, H, W, 3)` of vertices without its background: `(*B, H, W, 4)` sRGB, straight alpha.
+
+    Args:
+        opacity: `(V,)` in [0, 1] of the vertices; they are opaque if omitted.
+    """
+    covered = coverage(renderer, vertices)[..., None]
     behind = srgb.encode(renderer.background)
-    return torch.cat([(rgb - (1 - alpha) * behind) / alpha.clamp(min=1e-3), alpha], dim=-1)
+    alpha = covered if opacity is None else coverage(renderer, vertices, opacity)[..., None]
+    return torch.cat([(rgb - (1 - covered) * behind) / covered.clamp(min=1e-3), alpha], dim=-1)
 
 
 def _mean(fragments: Fragments, color: Tensor, samples: int) -> Tensor:
