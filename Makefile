@@ -1,10 +1,12 @@
 # make fit PHOTO=path   fit the rig to a photograph (default: the example), results in OUT
 # make test             everything that CI checks
 # Both make .venv on first use; a later run starts in seconds. Another Python: make fit PYTHON=python3.12
+# Tests of what is not installed are skipped; make test EXTRAS=dev,raytrace,cluster,parquet,view has all of it.
 
 PYTHON ?= python3
 PHOTO ?= assets/example.png
 OUT ?=
+EXTRAS ?= dev,raytrace
 export PYTHON PHOTO OUT
 
 python := .venv/bin/python
@@ -24,7 +26,7 @@ test: .venv/test.installed
 	@touch $@
 
 .venv/test.installed: pyproject.toml constraints.txt scripts/bootstrap.sh
-	@sh scripts/bootstrap.sh '.[dev,raytrace]'
+	@sh scripts/bootstrap.sh '.[$(EXTRAS)]'
 	@touch .venv/fit.installed $@
 
 clean:
