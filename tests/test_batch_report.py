@@ -82,7 +82,7 @@ def test_pictures_are_drawn_once_and_again_where_the_fit_is_new(tmp_path: Path) 
     assert [path.stat().st_mtime_ns for path in kept] == stamps
     changed = folder / "a" / "face-0" / "overlay.png"
     changed.unlink()
-    overlay().transpose(0).save(changed)
+    overlay().rotate(180).save(changed)
     assert write_report(folder, entries).read_text() != first
     assert len(list((folder / ".chainrig" / "thumbnails").iterdir())) == 2
 

@@ -1,12 +1,11 @@
 """report.html: in words, and opened in a browser that has no network."""
 
-import base64
-import json
+from __future__ import annotations
+
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -16,6 +15,11 @@ from pipeline.inspection.animation import animate
 from pipeline.inspection.cards import CardPainter, card_name
 from pipeline.inspection.findings import Badge, Findings
 from pipeline.inspection.report import write_report
+
+if TYPE_CHECKING:
+    from browser import OpenPage
+
+pytest_plugins = ["browser"]
 
 ODD = '<b>&"jaw"</b>'  # a control may be called anything
 
@@ -111,57 +115,28 @@ def test_numbers_that_are_not_finite_do_not_break_the_page(findings):
     assert "unknown px" in words(page) and '="nan"' not in page and ": nan%" not in page
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PROBE = """
-<script>
-window.addEventListener("load", () => {
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  all("table.sortable th button")[1].click();
-  const sorted = all("table.sortable tbody tr").map((row) => +row.cells[1].dataset.key);
-  const filter = document.getElementById("filter");
-  const type = (text) => { filter.value = text; filter.dispatchEvent(new Event("input")); };
-  type("TONGUE");
-  const filtered = all(".card:not([hidden])").map((card) => card.dataset.name);
-  type("");
-  const root = document.documentElement;
-  console.log("PROBE " + btoa(JSON.stringify({
-    sorted, filtered,
-    images: all("img").map((image) => image.naturalWidth),
-    unnamed: all("img").filter((image) => !image.alt).length,
-    cards: all(".card img").length,
-    dangling: all("a[href^='#']").filter((a) => !document.getElementById(a.hash.slice(1))).length,
-    overflow: root.scrollWidth - root.clientWidth,
-    width: window.innerWidth,
-    count: document.getElementById("count").textContent,
-  })));
-});
-</script>
-"""
-
-
-@pytest.mark.skipif(BROWSER is None, reason="There is no Chromium or Chrome here to open the page with.")
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_browser_without_a_network_shows_all_of_it(page, tmp_path: Path, width):
+def test_a_browser_without_a_network_shows_all_of_it(
+    page: str, tmp_path: Path, open_page: OpenPage, width: int
+) -> None:
     eager = page.replace(' loading="lazy"', "")  # else pictures further down would not be loaded yet
-    (tmp_path / "report.html").write_text(eager + PROBE)
-    window = tmp_path / "window.html"  # no window is as narrow as a phone, but a frame is
-    window.write_text(
-        f'<iframe src="report.html" style="width: {width}px; height: 900px; border: 0"></iframe>'
+    (tmp_path / "report.html").write_text(eager)
+    shown = open_page(tmp_path / "report.html", width=width)
+    root = "document.documentElement"
+    assert shown.evaluate(f"{root}.scrollWidth - {root}.clientWidth") <= 0
+    images = shown.locator("img").evaluate_all(
+        "images => images.map((image) => [image.naturalWidth, image.alt])"
     )
-    assert BROWSER is not None
-    options = [
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"),
-        *("--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"),
-        "--window-size=1400,1000",
-    ]
-    done = subprocess.run([BROWSER, *options, window.as_uri()], capture_output=True, text=True, timeout=120)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert len(console) == 1, console or done.stderr  # nothing but the probe
-    found = re.search(r"PROBE ([\w+/=]+)", console[0])
-    assert found
-    result = json.loads(base64.b64decode(found[1]))
-    assert result["width"] == width and result["overflow"] <= 0
-    assert result["cards"] == len(NAMES) and result["dangling"] == 0 and result["unnamed"] == 0
-    assert len(result["images"]) == len(NAMES) + 5 and all(size > 0 for size in result["images"])
-    assert result["sorted"] == sorted(result["sorted"])
-    assert result["filtered"] == ["tongueOut"] and result["count"] == f"{len(NAMES)} of {len(NAMES)}"
+    assert len(images) == len(NAMES) + 5 and all(wide > 0 and alt for wide, alt in images)
+    assert shown.locator(".card img").count() == len(NAMES)
+    dangling = "links => links.filter((a) => !document.getElementById(a.hash.slice(1))).length"
+    assert shown.locator("a[href^='#']").evaluate_all(dangling) == 0
+    shown.locator("table.sortable th button").nth(1).click()
+    keys = "rows => rows.map((row) => +row.cells[1].dataset.key)"
+    values = shown.locator("table.sortable tbody tr").evaluate_all(keys)
+    assert len(values) == len(NAMES) and values == sorted(values)
+    shown.locator("#filter").fill("TONGUE")
+    names = "cards => cards.map((card) => card.dataset.name)"
+    assert shown.locator(".card:not([hidden])").evaluate_all(names) == ["tongueOut"]
+    shown.locator("#filter").fill("")
+    assert shown.locator("#count").inner_text() == f"{len(NAMES)} of {len(NAMES)}"

@@ -23,6 +23,7 @@ from reported_run import run_of
 from viewed_fit import quick_fit, served
 
 from pipeline import assets
+from pipeline.batch.disk import FACE
 from pipeline.commands.view import view
 from pipeline.deform.deform import Deformer
 from pipeline.errors import ChainRigError
@@ -58,7 +59,9 @@ def array(text: str, kind: str = "<f4") -> np.ndarray:
 
 
 def values(opened: dict[str, Any], **changes: float) -> list[float]:
-    return [changes.get(each["name"], each["value"]) for each in opened["rig"]["controls"]]
+    """Of all controls, some of them changed."""
+    found = {each["name"]: float(each["value"]) for each in opened["rig"]["controls"]}
+    return list((found | changes).values())
 
 
 # What is opened.
@@ -193,18 +196,32 @@ def test_a_question_that_makes_no_sense_is_refused(
 def test_labels_are_saved_whole_or_in_part_and_read_back(
     session: Session, opened: dict[str, Any], fit: Path
 ) -> None:
-    points = opened["fit"]["suggested"]
+    points, by_hand = opened["fit"]["suggested"], fit.with_name("by-hand")
     told = session.answer("save-labels", {"face": 0, "labels": points})
     assert told["files"] == ["labels.json", "labels.pts"]
     for name in told["files"]:
-        read = read_labels(fit.with_name(name))
+        read = read_labels(by_hand / name)
         assert read.scheme.name == "ibug68" and read.points.numpy() == pytest.approx(
             np.array(points), abs=1e-6
         )
     some = [None, *points[1:]]
     assert session.answer("save-labels", {"face": 0, "labels": some})["files"] == ["labels.json"]
-    assert not fit.with_name("labels.pts").exists() and saved(fit.parent)[0] is None
-    fit.with_name("labels.json").unlink()
+    assert not (by_hand / "labels.pts").exists() and saved(by_hand)[0] is None
+
+
+def test_what_is_done_by_hand_outlives_a_batch_that_replaces_the_face(fit: Path, tmp_path: Path) -> None:
+    face = tmp_path / "run" / "me" / "face-0"
+    shutil.copytree(fit.parent, face)
+    session = Session(find_items(face.parents[1]))
+    points = session.answer("open", {"face": 0})["fit"]["suggested"]
+    session.answer("save-labels", {"face": 0, "labels": points})
+    assert FACE.fullmatch("face-0") and not FACE.fullmatch("face-0-by-hand")  # what a batch replaces
+    shutil.rmtree(face)
+    shutil.copytree(fit.parent, face)
+    session.close()
+    session = Session(find_items(face.parents[1]))
+    assert session.answer("open", {"face": 0})["fit"]["labels"][0] == pytest.approx(points[0])
+    session.close()
 
 
 def test_a_rig_is_shown_without_a_photo_and_cannot_be_solved() -> None:

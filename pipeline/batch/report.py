@@ -38,7 +38,7 @@ def write_report(folder: Path, entries: Iterable[Entry], most: int = MOST) -> Pa
     residuals = [face.residual_percent_iod for _, face in fits if face.residual_percent_iod is not None]
     page = _pages().get_template("batch.html")
     path = folder / NAME
-    with whole_file(path) as draft, draft.open("w", encoding="utf-8") as file:
+    with whole_file(path) as draft:
         page.stream(
             title=_text(folder.absolute().name),
             images=len(entries),
@@ -59,7 +59,7 @@ def write_report(folder: Path, entries: Iterable[Entry], most: int = MOST) -> Pa
                     for row, picture in zip(rows, pictures, strict=True)
                 ],
             },
-        ).dump(file)
+        ).dump(str(draft), "utf-8")
     return path
 
 

@@ -11,20 +11,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pipeline.batch.disk import FACE
 from pipeline.config import Config, load_config
 from pipeline.controls_file import PhotoCamera, read_controls
+from pipeline.deform.rig import Rig
 from pipeline.errors import ChainRigError
 from pipeline.fit import FaceFitter
 from pipeline.inspection.scene import Scene, read_scene
 from pipeline.outputs.folder import write_fit
+from pipeline.render.head_texture import HeadTexture
+from pipeline.render.lighting import Light
 from pipeline.result import FitResult
+from pipeline.rigs.look import texture_of
 from pipeline.target.faces import Face, find_doubtful_face, find_faces
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
 from pipeline.target.reading import converted
 from pipeline.view.posed_rig import PosedRig
 
-EDITED = "edited"  # the folder beside a fit.json for what was changed by hand: the fit itself stays
+BY_HAND = "by-hand"
 LONGEST = 2400  # pixels of the photo's longer side that the page gets
 Progress = Callable[[int, int, float], None]
 
@@ -66,10 +71,8 @@ class FittedFace:
         self.document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
         self.scene: Scene = read_scene(file, settings)
         rig, lens, seen = self.scene.rig, read.camera, read.photo
-        renderer = list(self.scene.chain)[1]
-        self.posed = PosedRig(
-            rig, self.scene.x, lens, _texture(self.scene, read.colours), renderer.light, seen.deformer
-        )
+        light = read.light or Light.default()
+        self.posed = PosedRig(rig, self.scene.x, lens, _texture(rig, read.colours), light, seen.deformer)
         self.region = seen.region
         self.photo, self.without_photo = _photo_of(seen.path, seen.sha256, file)
         self.settings = _as_it_was(settings, seen, lens, self.document)
@@ -78,8 +81,17 @@ class FittedFace:
         self._result: tuple[Tensor, FitResult] | None = None
 
     @property
-    def folder(self) -> Path:
-        return self.file.parent
+    def by_hand(self) -> Path:
+        """The folder for a person's labels and changes; the fit itself stays.
+
+        Of a batch's `face-K` it lies beside that, as a batch that fits the image anew replaces `face-K`.
+        """
+        folder = self.file.parent
+        if folder.name.endswith(BY_HAND):
+            return folder
+        if FACE.fullmatch(folder.name):
+            return folder.with_name(f"{folder.name}-{BY_HAND}")
+        return folder / BY_HAND
 
     @torch.no_grad()
     def compared(self, x: Tensor, exact: bool) -> Points:
@@ -122,7 +134,7 @@ class FittedFace:
         return result
 
     def save(self, x: Tensor) -> list[Path]:
-        """Writes what `chainrig fit` writes, for controls `(K,)`, into the folder `edited`.
+        """Writes what `chainrig fit` writes, for controls `(K,)`, into the folder `by_hand`.
 
         Raises:
             ChainRigError: there is no photo, or the folder takes no files.
@@ -134,7 +146,7 @@ class FittedFace:
                 update={"fit": self.settings.fit.model_copy(update={"iterations": 0})}
             )
             result = self._fit(x, None, lambda *_: None, still)
-        return write_fit(result, self.document["face"]["index"], self.settings, self.folder / EDITED)
+        return write_fit(result, self.document["face"]["index"], self.settings, self.by_hand)
 
     def values_of(self, result: FitResult) -> Tensor:
         """`(K,)` float64 all controls of a result."""
@@ -183,11 +195,8 @@ class FittedFace:
         return self.photo
 
 
-def _texture(scene: Scene, colours: dict[str, list[float]]) -> Any:
-    from pipeline.render.head_texture import HeadTexture
-    from pipeline.rigs.look import texture_of
-
-    texture = texture_of(scene.rig)
+def _texture(rig: Rig, colours: dict[str, list[float]]) -> HeadTexture:
+    texture = texture_of(rig)
     return HeadTexture(texture.weights, texture.detail, colours) if colours else texture
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import ChainRigError
+from pipeline.outputs.folder import require_writable
 from pipeline.target.labels.labels import Labels
 from pipeline.target.labels.read import read_labels
 from pipeline.target.labels.write import write_labels
@@ -47,6 +48,8 @@ def save(labels: Labels, folder: Path) -> list[Path]:
     Raises:
         ChainRigError: they cannot be written.
     """
+    require_writable(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     write_labels(folder / JSON, labels)
     if bool(labels.labelled.all()):
         write_labels(folder / PTS, labels)

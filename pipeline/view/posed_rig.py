@@ -1,6 +1,7 @@
 """A rig before a camera, posed by its controls: what the page draws, and what each control does to it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 
 import numpy as np
@@ -14,10 +15,11 @@ from pipeline.controls import Control
 from pipeline.controls_file import PhotoCamera
 from pipeline.deform.rig import Rig
 from pipeline.errors import ChainRigError
+from pipeline.layer import Layer
 from pipeline.render import srgb
 from pipeline.render.camera import NEAR_M
 from pipeline.render.head_texture import HeadTexture
-from pipeline.render.lighting import _COSINE, _NORM, Light
+from pipeline.render.lighting import Light
 from pipeline.rigs.look import texture_of
 from pipeline.view.wire import packed
 
@@ -41,8 +43,10 @@ class PosedRig:
     light: Light
     deformer: DeformerKind = "skinning"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_deform", build_deformer(self.rig, self.deformer))
+    @cached_property
+    def deform(self) -> Layer:
+        """Layer 1."""
+        return build_deformer(self.rig, self.deformer)
 
     @classmethod
     def at_rest(cls, rig: Rig) -> "PosedRig":
@@ -57,7 +61,7 @@ class PosedRig:
         Raises:
             ChainRigError: part of the head is not before the camera.
         """
-        found = self._deform(x.float())  # type: ignore[attr-defined]
+        found = self.deform(x.float())
         if float(found[:, 2].max()) > -NEAR_M:
             raise ChainRigError("The head reaches behind the camera: make headTranslationZ smaller.")
         return found
@@ -71,7 +75,7 @@ class PosedRig:
         """
         unit = torch.zeros_like(x.float())
         unit[self.rig.controls.index(name)] = 1
-        return torch.func.jvp(self._deform, (x.float(),), (unit,))[1].norm(dim=-1) * 1000  # type: ignore[attr-defined]
+        return torch.func.jvp(self.deform, (x.float(),), (unit,))[1].norm(dim=-1) * 1000
 
     def require(self, values: list[float]) -> Tensor:
         """Controls `(K,)` float64 that the page sent, inside their ranges.
@@ -128,13 +132,19 @@ class PosedRig:
         Image.fromarray(levels).save(file, "WEBP", quality=90, method=0)
         return "data:image/webp;base64," + packed(np.frombuffer(file.getvalue(), np.uint8))
 
+    @torch.no_grad()
     def _light(self) -> dict[str, list[float]]:
-        """Coefficients of the nine polynomials of a normal, and the directional light."""
-        factors = torch.tensor(_NORM) * torch.tensor(_COSINE)
-        around = self.light.harmonics * factors[:, None]
-        around = around + torch.cat([self.light.ambient[None], around.new_zeros(8, 3)])
+        """Light from around as coefficients of nine polynomials of the normal, which it is; and the lamp."""
+        normals = torch.nn.functional.normalize(
+            torch.randn(64, 3, generator=torch.Generator().manual_seed(0)), dim=-1
+        )
+        x, y, z = normals.unbind(-1)
+        terms = [torch.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y]
+        around = self.light.environment(normals, torch.zeros(len(normals), dtype=torch.int64))
+        wanted = around.expand(len(normals), 3)
+        found = torch.linalg.lstsq(torch.stack(terms, dim=-1).double(), wanted.double()).solution
         return {
-            "around": around.flatten().tolist(),
+            "around": found.flatten().tolist(),
             "directional": self.light.directional.tolist(),
             "towards": self.light.towards().tolist(),
         }

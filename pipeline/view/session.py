@@ -116,7 +116,7 @@ class Session:
                 "region": [*opened.region.centre.tolist(), float(opened.region.side)],
                 "photo": opened.photo is not None,
                 "without_photo": opened.without_photo,
-                "labels": hand_labels.saved(opened.folder),
+                "labels": hand_labels.saved(opened.by_hand),
                 "suggested": opened.suggested68().tolist(),
                 "names": IBUG68.names,
             },
@@ -146,7 +146,7 @@ class Session:
         x = face.posed.require(asked.get("values", []))
         labels = None
         if asked.get("labels") is not None:
-            labels = hand_labels.of_page(asked["labels"], face._require_photo(), face.folder)
+            labels = hand_labels.of_page(asked["labels"], face._require_photo(), face.by_hand)
         self._job = job = Job(of=face.settings.fit.iterations)
         self._stop.clear()
         self._worker.submit(self._solve, job, face, x, labels)
@@ -160,8 +160,8 @@ class Session:
     def save_labels(self, asked: Told) -> Told:
         """Writes the page's points."""
         face = self._face(asked)
-        labels = hand_labels.of_page(asked.get("labels"), face._require_photo(), face.folder)
-        return _written(hand_labels.save(labels, face.folder))
+        labels = hand_labels.of_page(asked.get("labels"), face._require_photo(), face.by_hand)
+        return _written(hand_labels.save(labels, face.by_hand))
 
     @property
     def _running(self) -> bool:

@@ -8,4 +8,4 @@ from torch import Tensor
 
 def packed(values: Tensor | np.ndarray) -> str:
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
-    return base64.b64encode(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"))).decode()
+    return base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
