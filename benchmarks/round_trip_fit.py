@@ -31,17 +31,16 @@ def there_and_back(folder: Path) -> Path:
     return folder / "head.npz"
 
 
-def fit(photo: Path, rig: Path | None, iterations: int = 22) -> FitResult:
-    settings = {"rig": None if rig is None else str(rig), "iterations": iterations}
+def fit(photo: Path, rig: Path | None) -> FitResult:
     read = read_photo(photo)
     faces = find_faces(read.pixels)
     largest = max(faces, key=lambda face: face.area)
-    return FaceFitter(Config.model_validate({"fit": settings})).fit(read, largest)
+    return FaceFitter(Config.model_validate({"fit": {"rig": rig and str(rig)}})).fit(read, largest)
 
 
-def compared(photo: Path, rig: Path, iterations: int = 22) -> dict[str, object]:
+def compared(photo: Path, rig: Path) -> dict[str, object]:
     """Residuals in % IOD, and the largest difference of expressions, of identity and of landmarks."""
-    own, back = (fit(photo, one, iterations) for one in (None, rig))
+    own, back = (fit(photo, one) for one in (None, rig))
     apart = {
         group: max(abs(value - getattr(back, group)[name]) for name, value in getattr(own, group).items())
         for group in ("controls", "identity")

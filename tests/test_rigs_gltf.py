@@ -52,14 +52,14 @@ def test_the_shipped_head_comes_back_the_same(head: Rig, exported: Path) -> None
     one, other = Deformer(head), Deformer(back)
     with torch.no_grad():
         for item in x:
-            assert (one(item) - other(item)).norm(dim=-1).max() < 1e-5
-    torch.testing.assert_close(back.triangles, head.triangles)
+            assert torch.equal(one(item), other(item))  # to the last bit: fits amplify what is left
+    assert torch.equal(back.triangles, head.triangles)
+    assert torch.equal(back.uv[back.uv_triangles], head.uv[head.uv_triangles])
     assert back.part_names == head.part_names
     assert back.landmark_spread is not None and head.landmark_spread is not None
     torch.testing.assert_close(back.landmark_triangle, head.landmark_triangle)
     torch.testing.assert_close(back.landmark_spread, head.landmark_spread)
     assert torch.equal(albedo_of(back), albedo_of(head)) and back.paint is None and not back.source
-    torch.testing.assert_close(back.uv[back.uv_triangles], head.uv[head.uv_triangles])
 
 
 def test_another_reader_sees_the_names_the_skin_and_the_animation(head: Rig, exported: Path) -> None:

@@ -1,7 +1,8 @@
 """What a GLB by ChainRig says beyond glTF, in `extras.chainrig` of the document, so that it comes back whole.
 
 Other tools ignore it: they see morph targets, a skin and an animation. A vertex that was split at a texture
-seam has its number in the attribute `_VERTEX`.
+seam has its number in the attribute `_VERTEX`. `_TEXCOORD_V` is v, upward: glTF's goes down, and 1 − (1 − v)
+is not quite v in single precision, which a fit would amplify.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from pipeline.errors import ChainRigError
 from pipeline.rigs.raw import Corrective, RawRig
 
-KEY, VERTEX, FORMAT = "chainrig", "_VERTEX", "chainrig.glb/1"
+KEY, VERTEX, UPWARD, FORMAT = "chainrig", "_VERTEX", "_TEXCOORD_V", "chainrig.glb/1"
 
 
 def applied(raw: RawRig, extras: dict[str, Any], file: Path) -> RawRig:

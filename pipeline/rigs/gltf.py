@@ -30,6 +30,7 @@ COMPRESSED = {
 }
 PLAIN = ("KHR_mesh_quantization", "KHR_materials_", "KHR_lights_", "VRM", "VRMC_", "KHR_texture_transform")
 SUM_TOLERANCE = 0.02  # of skin weights: bytes round
+ROUNDING = 1e-6  # likewise, of floats: not worth to change them for
 
 
 def read_gltf(file: Path) -> RawRig:
@@ -179,16 +180,22 @@ class _Reader:
             weights = self.skeleton.rigid(node, len(points))
         else:
             slots, shares = self._weights(attributes, len(points), label, len(matrices))
-            transform = np.einsum("vk,vkab->vab", shares, matrices[slots])
+            even = shares / shares.sum(1, keepdims=True)
+            transform = np.einsum("vk,vkab->vab", even, matrices[slots])
             weights = self.skeleton.dense(self.nodes[node].skin, slots, shares)
         linear = transform[:, :3, :3]
         texcoord = attributes.get("TEXCOORD_0")
-        uv = None if texcoord is None else self._finite(texcoord, 2, f"texture coordinates of '{label}'")
+        uv = None
+        if texcoord is not None:
+            uv = self._finite(texcoord, 2, f"texture coordinates of '{label}'") * [1, -1] + [0, 1]
+            upward = attributes.get(chainrig_extras.UPWARD)
+            if upward is not None and len(v := self.accessors.array(upward)) == len(uv):
+                uv[:, 1] = v[:, 0]
         identity = attributes.get(chainrig_extras.VERTEX)
         self.pieces.add(
             positions=np.einsum("vab,vb->va", linear, points) + transform[:, :3, 3],
             triangles=self._triangles(primitive, len(points), label),
-            uv=None if uv is None else uv * [1, -1] + [0, 1],
+            uv=uv,
             weights=weights,
             shapes={name: np.einsum("vab,vb->va", linear, delta) for name, delta in deltas.items()},
             mesh=node,
@@ -249,7 +256,8 @@ class _Reader:
                 f"{share[worst].sum():.3g}, "
                 "not to 1: normalise them in the tool that it comes from."
             )
-        return slot, share / share.sum(1, keepdims=True)
+        total = share.sum(1, keepdims=True)
+        return slot, share / np.where(np.abs(total - 1) > ROUNDING, total, 1)
 
     def _part(self, material: int | None, label: str) -> Part:
         if material is None:

@@ -38,7 +38,7 @@ from torch import Tensor
 from pipeline.deform.blendshapes import blend
 from pipeline.deform.rig import Rig
 from pipeline.deform.shape_space import linearised
-from pipeline.rigs.chainrig_extras import FORMAT, KEY, VERTEX
+from pipeline.rigs.chainrig_extras import FORMAT, KEY, UPWARD, VERTEX
 from pipeline.rigs.gltf_buffer import ARRAY, INDEX, BufferWriter
 
 SECONDS = 0.5  # of the animation, from one control at full strength to the next
@@ -114,6 +114,7 @@ class _Writer:
             "POSITION": self.buffer.add(rig.rest[vertex].numpy().astype(np.float32), ARRAY, bounds=True),
             "TEXCOORD_0": self.buffer.add(texcoord.astype(np.float32), ARRAY),
             VERTEX: self.buffer.add(v.astype(np.float32), ARRAY),
+            UPWARD: self.buffer.add(rig.uv[uv, 1].numpy().astype(np.float32), ARRAY),
         }
         if len(rig.joint_names):
             attributes |= self._influences(v)
