@@ -45,9 +45,8 @@ class Quick:
 
     told = FittedFace(0, "converged", 0.5)
 
-    def write(self, folder: Path) -> None:
-        for name, size in SIZES.items():
-            (folder / name).write_bytes(bytes(size))
+    def files(self) -> dict[str, bytes]:
+        return {name: bytes(size) for name, size in SIZES.items()}
 
 
 def no_fit(path: Path) -> Sequence[Quick]:

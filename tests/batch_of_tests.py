@@ -39,13 +39,13 @@ class StandIn:
             return FittedFace(self.index, "failed", error="It is no face.")
         return FittedFace(self.index, "converged", 0.5)
 
-    def write(self, folder: Path) -> None:
+    def files(self) -> dict[str, bytes]:
         """Raises the OSError that the image asks for: "write 28" is a full disk."""
         if self.text.startswith("write"):
             code = int(self.text.split()[1])
             raise OSError(code, os.strerror(code))
-        for name in ("fit.json", "overlay.png", "controls.csv", "config.yaml"):
-            (folder / name).write_text(f"{name} of {self.text}\n")
+        names = ("fit.json", "overlay.png", "controls.csv", "config.yaml")
+        return {name: f"{name} of {self.text}\n".encode() for name in names}
 
 
 def load(calls: Path | None = None) -> Any:

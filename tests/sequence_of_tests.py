@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,20 @@ RECIPE = Recipe("config", "weights", "versions")
 NAMES = ("jawOpen", "headRotationY")
 
 
+class Here:
+    """A pool of nobody: this process does the work, which saves the start of another."""
+
+    def __init__(self, prepare: Any, workers: int, seconds: float | None = None) -> None:
+        self.prepare = prepare
+
+    def run(self, tasks: Iterable[Any]) -> Generator[tuple[Any, Any], None, None]:
+        tasks = list(tasks)
+        do = self.prepare() if tasks else None
+        for task in tasks:
+            assert do is not None
+            yield task, do(task)
+
+
 @dataclass(frozen=True)
 class Seen:
     """A frame's values, and the files of a fit."""
@@ -40,7 +55,7 @@ class Seen:
 
     told = FittedFace(0, "converged", 0.5)
 
-    def write(self, folder: Path) -> None:
+    def files(self) -> dict[str, bytes]:
         turn = [0.0, self.values["headRotationY"], 0.0]
         document = {
             "face": {"index": 0, "box": [0.0, 0.0, 1.0, 1.0], "score": 1.0, "presence": 1.0},
@@ -62,10 +77,9 @@ class Seen:
         }
         values = dict.fromkeys(COLUMNS[2:], 0.0) | {"JawOpen": self.values["jawOpen"], "HeadYaw": turn[1]}
         row = ["00:00:00:00.000", "61", *(f"{value:.8f}" for value in values.values())]
-        (folder / "controls.csv").write_text(f"{','.join(COLUMNS)}\n{','.join(row)}\n")
-        (folder / "fit.json").write_text(json.dumps(document))
-        (folder / "overlay.png").write_bytes(b"")
-        (folder / "config.yaml").write_text("")
+        csv = f"{','.join(COLUMNS)}\n{','.join(row)}\n".encode()
+        document = json.dumps(document).encode()
+        return {"controls.csv": csv, "fit.json": document, "overlay.png": b"", "config.yaml": b""}
 
 
 class StandIn:

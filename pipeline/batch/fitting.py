@@ -34,13 +34,13 @@ class Fitted:
             return FittedFace(self.index, "failed", error=self.result.error)
         return FittedFace(self.index, self.result.status, round(self.result.residual_final, 4))
 
-    def write(self, folder: Path) -> list[Path]:
-        from pipeline.outputs.folder import write_failure, write_fit
+    def files(self) -> dict[str, bytes]:
+        from pipeline.outputs.folder import failure_files, fit_files
         from pipeline.result import FitFailure
 
         if isinstance(self.result, FitFailure):
-            return write_failure(self.result, self.index, folder)
-        return write_fit(self.result, self.index, self.config, folder)
+            return failure_files(self.result, self.index)
+        return fit_files(self.result, self.index, self.config)
 
 
 def load(config: Config, choice: Choice) -> "FitImage":

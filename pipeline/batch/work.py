@@ -4,7 +4,7 @@ import contextlib
 import errno
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import lru_cache, partial
@@ -24,13 +24,13 @@ _OF_THE_IMAGE = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR)  # in the way 
 
 
 class FaceFiles(Protocol):
-    """A face that was fitted, or tried: what the manifest says of it, and how its files are written."""
+    """A face that was fitted, or tried: what the manifest says of it, and its files."""
 
     @property
     def told(self) -> FittedFace: ...
 
-    def write(self, folder: Path) -> object:
-        """Raises ChainRigError or OSError where the folder takes no files."""
+    def files(self) -> Mapping[str, bytes]:
+        """By name."""
         ...
 
 
@@ -133,12 +133,11 @@ def _write(run: Run, task: Task, faces: Sequence[FaceFiles]) -> str | None:
         for face in faces:
             folder = draft / f"face-{face.told.index}"
             folder.mkdir()
-            face.write(folder)
+            for name, content in face.files().items():
+                (folder / name).write_bytes(content)
         publish(draft, run.folder / task.output, run.folder)
     except OSError as refused:
         if refused.errno in _OF_THE_IMAGE:
             return f"Its results cannot be put into {task.output}: {refused.strerror}."
         raise CannotWrite.to(run.folder, refused) from None
-    except ChainRigError as refused:  # written in words for a command of one photo
-        raise CannotWrite.to(run.folder, refused.__context__ or refused) from None
     return None

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.batch.discovery import IMAGES
 from pipeline.controls import ControlSpace
 from pipeline.errors import ChainRigError
 from pipeline.evaluation.truth import holds_labels, read_document, read_truth
 from pipeline.target.labels.read import read_labels
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif")
 TRUTH = ".truth.json"
 LABELS = (".json", ".pts", ".ljson", ".csv")
 

@@ -15,7 +15,14 @@ from pipeline.outputs.overlay import overlay
 from pipeline.result import FitFailure, FitResult
 from pipeline.solve.trace_files import traced
 
-TRACES = ("trace.csv", "trace.json", "trace.svg")
+FILES = {
+    "overlay.png",
+    "controls.csv",
+    "config.yaml",
+    "trace.csv",
+    "trace.json",
+    "trace.svg",
+}  # beside fit.json
 
 
 def require_writable(folder: Path) -> None:
@@ -30,46 +37,50 @@ def require_writable(folder: Path) -> None:
             pass
 
 
-def write_fit(
-    result: FitResult, face_index: int, config: Config, folder: Path, trace: bool = False
-) -> list[Path]:
-    """Writes the four files, each at once and whole, and returns their paths.
-
-    Args:
-        trace: write the solver's steps, too: trace.csv, trace.json and trace.svg.
-
-    Raises:
-        ChainRigError: the folder cannot be written to.
-    """
+def fit_files(result: FitResult, face_index: int, config: Config, trace: bool = False) -> dict[str, bytes]:
+    """The four files by name; with `trace` the solver's steps, too: trace.csv, trace.json and trace.svg."""
     image = BytesIO()
     overlay(result).save(image, "PNG")
     steps = traced(result.trace) if trace and result.trace is not None else {}
-    if not steps:
-        with _told(folder):
-            for name in TRACES:  # of an earlier fit
-                (folder / name).unlink(missing_ok=True)
-    return write_files(
-        folder,
-        {
-            "overlay.png": image.getvalue(),
-            "controls.csv": live_link_csv(result).encode(),
-            "config.yaml": config.to_yaml().encode(),
-            **{f"trace.{ending}": text.encode() for ending, text in steps.items()},
-            "fit.json": fit_json(result, face_index).encode(),
-        },
-    )
+    return {
+        "overlay.png": image.getvalue(),
+        "controls.csv": live_link_csv(result).encode(),
+        "config.yaml": config.to_yaml().encode(),
+        **{f"trace.{ending}": text.encode() for ending, text in steps.items()},
+        "fit.json": fit_json(result, face_index).encode(),
+    }
 
 
-def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Path]:
-    """Writes a fit.json that says why there is no fit, and removes the other files of an earlier one.
+def failure_files(failure: FitFailure, face_index: int) -> dict[str, bytes]:
+    """A fit.json that says why there is no fit."""
+    return {"fit.json": fit_json(failure, face_index).encode()}
+
+
+def write_fit(
+    result: FitResult, face_index: int, config: Config, folder: Path, trace: bool = False
+) -> list[Path]:
+    """Writes `fit_files`, each at once and whole, and returns their paths; removes others of an earlier fit.
 
     Raises:
         ChainRigError: the folder cannot be written to.
     """
+    return _write_face(folder, fit_files(result, face_index, config, trace))
+
+
+def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Path]:
+    """Writes `failure_files`, and removes the other files of an earlier fit.
+
+    Raises:
+        ChainRigError: the folder cannot be written to.
+    """
+    return _write_face(folder, failure_files(failure, face_index))
+
+
+def _write_face(folder: Path, files: dict[str, bytes]) -> list[Path]:
     with _told(folder):
-        for name in ("overlay.png", "controls.csv", "config.yaml", *TRACES):
+        for name in FILES - files.keys():
             (folder / name).unlink(missing_ok=True)
-    return write_files(folder, {"fit.json": fit_json(failure, face_index).encode()})
+    return write_files(folder, files)
 
 
 def write_files(folder: Path, files: dict[str, bytes], replaced: str | None = None) -> list[Path]:

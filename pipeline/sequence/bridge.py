@@ -59,15 +59,17 @@ class Bridge:
     def told(self) -> FittedFace:
         return FittedFace(0, STATUS, error=self.why)
 
-    def write(self, folder: Path) -> None:
+    def files(self) -> dict[str, bytes]:
         document = self.document()
         live_link = self._between([one.live_link for one in self.ends])
         angles = (math.radians(angle) for angle in document["pose"]["head_yaw_pitch_roll_deg"])
         live_link |= dict(zip(("HeadYaw", "HeadPitch", "HeadRoll"), angles, strict=True))
         columns = ["Timecode", "BlendShapeCount", *live_link]
         values = ["00:00:00:00.000", str(len(live_link)), *(f"{value:.8f}" for value in live_link.values())]
-        (folder / "controls.csv").write_text(f"{','.join(columns)}\n{','.join(values)}\n")
-        (folder / "fit.json").write_text(json.dumps(document, indent=2) + "\n")
+        return {
+            "controls.csv": f"{','.join(columns)}\n{','.join(values)}\n".encode(),
+            "fit.json": (json.dumps(document, indent=2) + "\n").encode(),
+        }
 
     @property
     def ends(self) -> list[Known]:
