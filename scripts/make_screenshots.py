@@ -1,4 +1,4 @@
-"""Draws docs/pictures/{view,view_column,view_labels,batch_report}.png: the pages as a browser shows them.
+"""Draws docs/pictures/{view,view_column,view_labels,batch_report}.jpg: the pages as a browser shows them.
 
     python scripts/make_screenshots.py            # all; fits the example and some renders first, minutes
 
@@ -15,7 +15,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from pipeline import assets
@@ -84,11 +83,8 @@ def view(page: Page) -> None:
 def shoot(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
     page.wait_for_timeout(1500)  # until the last frame is drawn, without a GPU
-    path = PICTURES / f"{name}.png"
-    page.screenshot(path=path)
-    with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
-    few.save(path, optimize=True)
+    path = PICTURES / f"{name}.jpg"
+    page.screenshot(path=path, type="jpeg", quality=90)
     print(path)
 
 

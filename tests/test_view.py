@@ -76,7 +76,7 @@ def test_a_folder_shows_its_fits_and_leaves_out_what_failed(tmp_path: Path) -> N
     items = find_items(run)
     assert [item.name for item in items] == ["a/face-0", "b/10/face-0", "b/2/face-0"]
     assert items[0].residual == entries[2].faces[0].residual_percent_iod
-    assert find_items(run / "a" / "face-0")[0].name == "face-0"
+    assert find_items(run / "a" / "face-0")[0].name == "a/face-0"
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "photo.png", "broken.json", "plain.json", "broken.npz"])

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.batch.disk import PRIVATE
+from pipeline.batch.disk import FACE, PRIVATE
 from pipeline.batch.manifest import read_manifests
 from pipeline.errors import ChainRigError
 
@@ -45,7 +45,7 @@ def find_items(path: Path) -> list[Item]:
             f"{path} cannot be shown: give a fit.json, a folder with some, such as that of chainrig fit or "
             "chainrig batch, or a rig's .npz file."
         )
-    return [Item(path.name if path.suffix.lower() == ".npz" else path.absolute().parent.name, path)]
+    return [Item(path.name if path.suffix.lower() == ".npz" else _own_name(path.absolute().parent), path)]
 
 
 def _in_folder(folder: Path) -> list[Item]:
@@ -59,11 +59,16 @@ def _in_folder(folder: Path) -> list[Item]:
         where = file.parent.relative_to(folder)
         if PRIVATE in where.parts or _failed(file):
             continue
-        name = where.as_posix() if where.parts else folder.absolute().name
+        name = where.as_posix() if where.parts else _own_name(folder.absolute())
         items.append(Item(name.encode("utf-8", "replace").decode(), file, residuals.get(where.as_posix())))
     if not items:
         raise ChainRigError(f"There is no fit in {folder}: run chainrig fit or chainrig batch first.")
     return sorted(items, key=lambda item: item.name)
+
+
+def _own_name(folder: Path) -> str:
+    """A batch's `face-0` is called by its image, too."""
+    return f"{folder.parent.name}/{folder.name}" if FACE.match(folder.name) else folder.name
 
 
 def _failed(file: Path) -> bool:

@@ -76,11 +76,13 @@ class Sliders {
 
   write(row) {
     const value = +row.input.value, digits = row.control.unit === "m" ? 3 : 2;
-    const doubt = row.unseen ? " not seen" : row.sd === null ? "" : ` ± ${shown(row.sd, digits)}`;
+    const moved = Math.abs(value - row.found) > 1e-9;
+    const spread = row.unseen ? " not seen" : row.sd === null ? "" : ` ± ${shown(row.sd, digits)}`;
+    const doubt = moved ? ` was ${shown(row.found, digits)}${spread}` : spread; // ± is of what was found
     const unit = row.control.unit ? ` ${row.control.unit}` : "";
     row.value.replaceChildren(make("b", { textContent: shown(value, digits) }), make("small", { textContent: doubt + unit }));
     row.input.setAttribute("aria-valuetext", shown(value, digits) + doubt + unit);
-    row.node.classList.toggle("moved", Math.abs(value - row.found) > 1e-9);
+    row.node.classList.toggle("moved", moved);
   }
 
   set(values) {
@@ -88,6 +90,8 @@ class Sliders {
   }
 
   reset() { this.set(this.rows.map((row) => row.found)); }
+
+  get moved() { return this.rows.some((row) => row.node.classList.contains("moved")); }
 
   // Where nobody moved a slider, the value is the fit's own, not what the browser made of it.
   get values() { return this.rows.map((row) => (row.node.classList.contains("moved") ? +row.input.value : row.found)); }

@@ -6,6 +6,7 @@ const labels = new Labels(stage, () => {});
 stage.onDraw = () => {
   const fit = state.mode === "rig" && state.points && el("show-points").checked ? state.fit : null;
   drawPoints(el("points"), stage, fit?.target, state.points?.rig, +el("longer").value);
+  el("key").style.visibility = fit && stage.straight ? "" : "hidden";
   if (labels.points.length) labels.paint();
 };
 
@@ -29,7 +30,9 @@ const move = newest(trying(async (settled) => {
 function tell(points) {
   state.points = points;
   const about = points.exact ? "" : "about ";
-  el("told").replaceChildren("Residual ", make("b", { textContent: `${about}${shown(points.residual)} % IOD` }), `, ${state.fit.status.replaceAll("_", " ")}`);
+  if (!sliders.moved) state.fit.residual = points.residual;
+  const beside = sliders.moved ? `, ${shown(state.fit.residual)} before` : `, ${state.fit.status.replaceAll("_", " ")}`;
+  el("told").replaceChildren("Residual ", make("b", { textContent: `${about}${shown(points.residual)} % IOD` }), beside);
   stage.draw();
 }
 
