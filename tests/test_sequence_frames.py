@@ -100,9 +100,9 @@ def problem(places: list[int], size: int = 4) -> tuple[list[Found], Prior, torch
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=noise, dtype=torch.float64)
 
-    jacobians = [random(2, size) for _ in places]  # not all is seen in every frame
+    jacobians = [random(2, size - 1) for _ in places]  # not all is seen in every frame, and one is held
     found = [
-        Found(p, random(size).abs() / 3, j.T @ j, random(size))
+        Found(p, random(size).abs() / 3, j.T @ j, random(size - 1))
         for p, j in zip(places, jacobians, strict=True)
     ]
     low, high = torch.zeros(size).double(), torch.ones(size).double()
@@ -118,10 +118,12 @@ def test_all_frames_together_are_the_minimum_of_the_whole_problem() -> None:
     found, prior, stiffness = problem([0, 1, 2, 4, 5, 9])
     x = torch.stack([one.x for one in found])
 
+    free = prior.low < prior.high
+
     def value(flat: torch.Tensor) -> torch.Tensor:
         rows, total = flat.view(x.shape), flat.new_zeros(())
         for row, one in zip(rows, found, strict=True):
-            d = row - one.x
+            d = (row - one.x)[free]
             total = total + 0.5 * d @ one.hessian @ d + one.gradient @ d + prior.value(row)
         for a, b, one, other in zip(rows, rows[1:], found, found[1:], strict=False):
             total = total + 0.5 * (stiffness * (b - a).square()).sum() / (other.place - one.place)

@@ -14,7 +14,7 @@ from pipeline.fit import FaceFitter
 from pipeline.objective import robust_loss
 from pipeline.result import FitResult
 from pipeline.sequence.frames import Frame
-from pipeline.sequence.joint import Found
+from pipeline.sequence.joint import Found, free_controls
 from pipeline.sequence.motion import Motion, tied
 from pipeline.sequence.performer import Neighbours, Tracked
 from pipeline.sequence.video import VideoReader
@@ -83,12 +83,12 @@ class FacePerformer:
         return found
 
     def linearised(self, result: FitResult) -> tuple[Tensor, Tensor]:
-        """JᵀWJ `(K, K)` and JᵀWr `(K,)` at a fit's controls: J of the stand-in, r of the chain's points."""
+        """JᵀWJ `(F, F)` and JᵀWr `(F,)` at a fit's controls: J of the stand-in, r of the chain's points."""
         fitter, x = self.fitter, result.x
         assert x is not None
         target = fitter.target(result.photo, result.face)
         objective = fitter.objective(target, fitter.camera(result.photo, target))
-        jacobian = objective.stand_in(x)[: len(objective.per_pixel)]
+        jacobian = objective.stand_in(x)[: len(objective.per_pixel), free_controls(self.prior)]
         found = target.region.map_to_crop(result.render.to(target.region.side))
         residual = objective.of_points(objective.comparison.detected(found).double())
         weight = robust_loss(fitter.config.fit, objective).weight(residual)

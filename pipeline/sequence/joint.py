@@ -23,12 +23,12 @@ from pipeline.solve.priors import Prior
 
 @dataclass(frozen=True)
 class Found:
-    """A frame by itself: ½ dᵀHd + gᵀd about x, of its landmarks; float64.
+    """A frame by itself: ½ dᵀHd + gᵀd about x, of its landmarks, d of the F controls that are free; float64.
 
     Attributes:
         place: in the sequence.
         x: `(K,)`.
-        hessian, gradient: `(K, K)`, `(K,)`.
+        hessian, gradient: `(F, F)`, `(F,)`.
     """
 
     place: int
@@ -44,20 +44,25 @@ def smooth(frames: Sequence[Found], prior: Prior, stiffness: Tensor) -> Tensor:
         prior: of every frame.
         stiffness: `(K,)` S's diagonal.
     """
-    free = (prior.low < prior.high).nonzero().squeeze(-1)
+    free = free_controls(prior)
     x = torch.stack([frame.x for frame in frames])
     gaps = torch.tensor([frame.place for frame in frames], dtype=x.dtype).diff()
     tie = stiffness[free] / gaps[:, None]  # (T − 1, F)
     blocks = torch.stack(
-        [(frame.hessian + prior.curvature(frame.x))[free][:, free] for frame in frames]
+        [frame.hessian + prior.curvature(frame.x)[free][:, free] for frame in frames]
     )  # (T, F, F)
-    gradient = torch.stack([frame.gradient + prior.gradient(frame.x) for frame in frames])[:, free]
+    gradient = torch.stack([frame.gradient + prior.gradient(frame.x)[free] for frame in frames])
     pulled = tie * x[:, free].diff(dim=0)
     none = torch.zeros_like(x[:1, free])
     gradient = gradient + torch.cat([none, pulled]) - torch.cat([pulled, none])
     chained = blocks + (torch.cat([none, tie]) + torch.cat([tie, none])).diag_embed()
     step = _in_box(chained, tie, gradient, prior.low[free] - x[:, free], prior.high[free] - x[:, free])
     return x.index_add(1, free, step)
+
+
+def free_controls(prior: Prior) -> Tensor:
+    """`(F,)` which of the K controls are not held."""
+    return (prior.low < prior.high).nonzero().squeeze(-1)
 
 
 def _in_box(blocks: Tensor, tie: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
