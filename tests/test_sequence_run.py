@@ -183,3 +183,10 @@ def test_nothing_but_blanks_and_a_folder_in_use_and_a_full_disk_are_sentences(
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(CannotWrite, match="No space left"):
         run(source, tmp_path / "other")
+
+
+def test_a_folder_that_is_removed_stops_the_run_and_is_not_made_anew(here: None, tmp_path: Path) -> None:
+    source, out = frames(tmp_path / "shots", {0: "at 0.2", 1: "remove", 2: "at 0.2"}), tmp_path / "out"
+    with pytest.raises(CannotWrite, match="the folder is gone"):
+        run(source, out)
+    assert not out.exists()
