@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from sequence_of_tests import Here
 
 from pipeline import assets
-from pipeline.commands.sequence import fit_sequence
+from pipeline.commands.sequence import fit_sequence, load_performer
 from pipeline.config import load_config
 from pipeline.deform.rig import Rig
 from pipeline.sequence.frames import find_footage
@@ -21,6 +22,12 @@ from pipeline.subject import Subject, subject_json
 
 CHEAP = ["fit.derivatives=embedding", "fit.iterations=6", "appearance.fit=false", "render.samples=1"]
 BLANK, FRAMES = 1, 4
+
+
+def cache_of(function: Any) -> Any:
+    """One result for all calls: the rig and the detector are loaded once."""
+    made: list[Any] = []
+    return lambda *arguments: made[0] if made else made.append(function(*arguments)) or made[0]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +47,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = load_config(None, [*CHEAP, f"fit.subject={folder / 'ann.json'}"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.sequence.run.Pool", Here)
+        patch.setattr("pipeline.commands.sequence.load_performer", cache_of(load_performer))
         footage = find_footage(str(folder / "shots"))
         fit_sequence(footage, folder / "out", settings, 1.0, 1, None, False, True)
     return folder / "out"
