@@ -1,6 +1,6 @@
 """One photo fitted through each deformer: the table of docs/quasistatics.md.
 
-    OMP_NUM_THREADS=1 python benchmarks/deformers.py [PHOTO] [--json FILE]
+    OMP_NUM_THREADS=1 python benchmarks/deformers.py [PHOTO] [--json FILE] [--kinds KIND...]
 
 Times are of the processor (`time.process_time`), on one thread; making flesh included, compiling not.
 """
@@ -57,13 +57,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("photo", type=Path, nargs="?", default=assets.path("example.png"))
     parser.add_argument("--json", type=Path, default=RESULT)
+    parser.add_argument("--kinds", nargs="+", help="only these, beside what the file has of the others")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
-    for kind in get_args(DeformerKind):
+    found = json.loads(options.json.read_text())["fits"] if options.kinds else []
+    rows = [each for each in found if each["deformer"] not in options.kinds]
+    for kind in options.kinds or get_args(DeformerKind):
         fit(options.photo, kind, iterations=1)  # compiled now
         rows.append(row(*fit(options.photo, kind)))
         print({key: value for key, value in rows[-1].items() if key != "controls"}, flush=True)
+    rows.sort(key=lambda each: get_args(DeformerKind).index(each["deformer"]))
     differences(rows)
     document = {"photo": options.photo.name, "torch": torch.__version__, "fits": rows}
     options.json.write_text(json.dumps(document, indent=1) + "\n")
