@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from viewed_fit import quick_fit, served
 from pipeline import assets
 from pipeline.controls_file import read_controls
 from pipeline.target.labels.read import read_labels
-from pipeline.view.viewed import Item
+from pipeline.view.session import Session
+from pipeline.view.viewed import Item, find_items
 
 if TYPE_CHECKING:
     from browser import OpenPage
@@ -88,6 +90,7 @@ def slider(page: Page, name: str) -> Locator:
 
 
 def test_a_slider_moves_the_mesh_and_the_residual_and_reset_takes_it_back(page: Page) -> None:
+    page.locator("#show-points").uncheck()  # the mesh itself is to move
     before, start = still(page), residual(page)
     slider(page, "jawOpen").press("End")
     page.locator("#told b").filter(has_not_text=f"{start:.2f}").wait_for()
@@ -194,6 +197,12 @@ def test_points_are_placed_dragged_saved_and_fitted_to(page: Page, folder: Path)
     assert labels.points[30].tolist() == pytest.approx(wanted, abs=1.5)
     page.get_by_role("button", name="Fit to these points").click()
     page.locator("#said", has_text="Fitted to your points").wait_for()
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator("#said", has_text="Written").wait_for()
+    with contextlib.closing(Session(find_items(folder / "by-hand"))) as session:
+        told = session.answer("open", {"face": 0})["fit"]  # what was fitted to labels is shown beside them
+    used = json.loads((folder / "by-hand" / "fit.json").read_text())["labels"]["target"]
+    assert np.array(told["target"]) == pytest.approx(np.array(used), abs=1e-2) and len(used) > 50
     page.reload()
     ready(page)
     page.get_by_role("button", name="Label by hand").click()

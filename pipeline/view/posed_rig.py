@@ -20,6 +20,7 @@ from pipeline.render import srgb
 from pipeline.render.camera import NEAR_M
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.lighting import Light
+from pipeline.rigs.bust import opacity
 from pipeline.rigs.look import texture_of
 from pipeline.view.wire import packed
 
@@ -98,6 +99,7 @@ class PosedRig:
             "vertex": packed(pairs[:, 0].int()),
             "uv": packed(self.rig.uv[pairs[:, 1]].float()),
             "vertices": packed(self.vertices(self.x)),
+            "opacity": packed(opacity(self.rig)),
             "albedo": self._albedo(),
             "light": self._light(),
             "camera": [self.lens.focal_px, *self.lens.principal_point_px],

@@ -1,9 +1,9 @@
 // The photo with the rig before it. What is seen of a point (x, y, z) before the camera is the photo's pixel
 //     (cx + f·x/−z, cy − f·y/−z), and on the screen  scale · pixel + offset.
 const VERTEX = `#version 300 es
-in vec3 position, normal; in vec2 uv; in float heat;
+in vec3 position, normal; in vec2 uv; in float heat, opacity;
 uniform mat3 turn; uniform vec3 pivot, lens, view; uniform vec2 size, range;
-out vec3 n; out vec2 at; out float hot;
+out vec3 n; out vec2 at; out float hot, solid;
 void main() {
   vec3 p = turn * (position - pivot) + pivot;
   float w = -p.z;
@@ -11,11 +11,11 @@ void main() {
   vec2 screen = view.x * pixel + view.yz * w;
   gl_Position = vec4(2. * screen.x / size.x - w, w - 2. * screen.y / size.y,
     ((range.y + range.x) * w - 2. * range.x * range.y) / (range.y - range.x), w);
-  n = turn * normal; at = vec2(uv.x, 1. - uv.y); hot = heat;
+  n = turn * normal; at = vec2(uv.x, 1. - uv.y); hot = heat; solid = opacity;
 }`;
 const FRAGMENT = `#version 300 es
 precision highp float;
-in vec3 n; in vec2 at; in float hot;
+in vec3 n; in vec2 at; in float hot, solid;
 uniform sampler2D albedo, ramp; uniform vec3 around[9], directional, towards; uniform bool heated;
 out vec4 colour;
 vec3 encode(vec3 c) { return mix(c * 12.92, 1.055 * pow(max(c, .0031308), vec3(1. / 2.4)) - .055, step(.0031308, c)); }
@@ -24,7 +24,7 @@ void main() {
   vec3 m = normalize(n);
   if (heated) {
     float lit = .72 + .28 * dot(m, normalize(vec3(.35, .55, .76)));
-    colour = vec4(texture(ramp, vec2(clamp(hot, .01, .99), .5)).rgb * lit, 1.);
+    colour = vec4(texture(ramp, vec2(clamp(hot, .01, .99), .5)).rgb * lit, 1.) * solid;
     return;
   }
   float b[9] = float[9](1., m.y, m.z, m.x, m.x * m.y, m.y * m.z, 3. * m.z * m.z - 1., m.x * m.z, m.x * m.x - m.y * m.y);
@@ -32,7 +32,7 @@ void main() {
   for (int i = 0; i < 9; i++) light += around[i] * b[i];
   float c = (dot(m, towards) + 1.) / 2.;
   light += directional * .75 * c * c;
-  colour = vec4(encode(decode(texture(albedo, at).rgb) * max(light, 0.)), 1.);
+  colour = vec4(encode(decode(texture(albedo, at).rgb) * max(light, 0.)), 1.) * solid;
 }`;
 
 class Stage {
@@ -90,6 +90,7 @@ class Stage {
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, (this.buffers.triangles ??= gl.createBuffer()));
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, this.triangles, gl.STATIC_DRAW);
     this.buffer("uv", 2, unpack(rig.uv, Float32Array));
+    this.buffer("opacity", 1, this.seamed(unpack(rig.opacity, Float32Array), 1)); // a bust ends softly
     this.vertices(unpack(rig.vertices, Float32Array));
     this.heat(null);
     const [f, cx, cy] = rig.camera;
