@@ -16,6 +16,7 @@ EXPRESSIONS = (
     {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
     {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0},
     {"jawOpen": 0.7},
+    {"jawOpen": 0.3, "mouthClose": 0.7},
 )
 SIZE = 480
 FACE = (0.22, 0.28, 0.78, 0.95)  # of the picture's width and height
