@@ -65,7 +65,7 @@ def head_error_mm(rig: Rig, found: Mapping[str, float], true: Mapping[str, float
 
 
 def at_rest(rig: Rig, identity: Mapping[str, float]) -> Tensor:
-    """`(432, 3)` float64 metres: the scored landmarks of a head."""
+    """`(442, 3)` float64 metres: the scored landmarks of a head."""
     small = rig.at_landmarks()
     assert small.landmark_barycentric is not None
     values = torch.tensor([identity[name] for name in rig.identity_names]).double()

@@ -129,6 +129,7 @@ class Priors(Section):
     symmetry: float = Field(
         default=16.0, ge=0, description="pull of left and right towards each other (smiles and gaze: none)"
     )
+    gaze: float = Field(default=64.0, ge=0, description="pull of both eyes towards looking the same way")
     identity: float = Field(
         default=64.0, ge=1e-6, description="pull towards the mean head while expressions are found"
     )

@@ -44,7 +44,7 @@ def detection_terms(
 
 
 def depth_term(wanted: Tensor, per_pixel: float) -> Term:
-    """`(478, 3)` → `(432,)`: z of the scored landmarks about their mean, less the photo's.
+    """`(478, 3)` → `(442,)`: z of the scored landmarks about their mean, less the photo's.
 
     Args:
         wanted: `(478, 3)` the photo's landmarks.

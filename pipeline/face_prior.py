@@ -17,13 +17,19 @@ EITHER_SIDE = (
     "mouthLeft",
     "mouthSmile",
 )  # people do these to one side
+GAZE = (  # looking to one side turns one eye towards the nose, the other away from it
+    ("eyeLookInLeft", "eyeLookOutRight"),
+    ("eyeLookOutLeft", "eyeLookInRight"),
+    ("eyeLookUpLeft", "eyeLookUpRight"),
+    ("eyeLookDownLeft", "eyeLookDownRight"),
+)
 
 
 def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     """The prior of a face about which nothing is known but that it is a face.
 
     Expressions are few and mild: a Laplace and a Gaussian density over [0, 1]; left and right differ little,
-    but for gaze, smiles and what goes to one side. Identity is a Gaussian whose
+    but for smiles and what goes to one side, and eyes look the same way. Identity is a Gaussian whose
     width is the same in millimetres for every shape, so that a control that moves the whole face is held
     tighter than one that moves a nostril. The pose is free.
 
@@ -43,13 +49,19 @@ def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
     fixed = space.pack(held, torch.full((len(space),), torch.nan, dtype=torch.float64))
     is_fixed = ~fixed.isnan()
     low[is_fixed], high[is_fixed] = fixed[is_fixed], fixed[is_fixed]
-    pairs = [
+    return Prior(space.rest.clone(), precision, sparsity, low, high, coupling(rig, settings))
+
+
+def coupling(rig: Rig, settings: Priors) -> Tensor:
+    """`(K, K)` float64: the two sides of a face do much the same, and the two eyes look the same way."""
+    space = rig.controls
+    sides = [
         (left, right)
         for left, right in space.mirror_pairs
         if space.controls[left].group == "expression" and not space.names[left].startswith(EITHER_SIDE)
     ]
-    coupling = alike(pairs, settings.symmetry, len(space))
-    return Prior(space.rest.clone(), precision, sparsity, low, high, coupling)
+    eyes = [(space.index(a), space.index(b)) for a, b in GAZE if a in space.names and b in space.names]
+    return alike(sides, settings.symmetry, len(space)) + alike(eyes, settings.gaze, len(space))
 
 
 def last_prior(prior: Prior, rig: Rig, settings: Priors, found: Tensor) -> Prior:

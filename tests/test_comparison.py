@@ -10,9 +10,10 @@ from pipeline.target.reading import converted
 from pipeline.target.schemes import scheme
 
 
-def test_the_outline_of_the_face_is_left_out() -> None:
+def test_the_outline_of_the_face_is_left_out_and_the_irises_are_not() -> None:
     mesh = own_points("mediapipe478")
-    assert len(mesh) == 432 and not mesh.from_detector[:, list(FACE_OVAL)].any()
+    assert len(mesh) == 442 and not mesh.from_detector[:, list(FACE_OVAL)].any()
+    assert bool(mesh.from_detector[:, 468:].any(0).all())
     ibug = own_points("ibug68")
     seen = ibug.from_detector.any(0).nonzero().flatten().tolist()
     assert seen == [8, *range(17, 68)]  # of the jaw, the chin alone is a place on the skin

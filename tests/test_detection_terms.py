@@ -39,10 +39,10 @@ def test_residuals_are_zero_where_the_photo_is_and_change_with_the_face(
 ) -> None:
     problem = objective(stand_in, stand_in(smile), depth=0.5, scores=3.0)
     residual = problem.residual(smile)
-    assert residual.shape == (864 + 432 + 52,) and residual.abs().max() < 1e-5
+    assert residual.shape == (884 + 442 + 52,) and residual.abs().max() < 1e-5
     straight = smile.clone()
     straight[Rig.load().controls.index("mouthSmileLeft")] = 0
-    points, depth, scores = problem.residual(straight).split([864, 432, 52])
+    points, depth, scores = problem.residual(straight).split([884, 442, 52])
     assert depth.norm() > 0.01 * points.norm() and int(scores.abs().argmax()) in smiles()
     assert problem.percent(problem.residual(straight)) == pytest.approx(
         objective(stand_in, stand_in(smile)).percent(points)
@@ -56,7 +56,7 @@ def smiles() -> list[int]:
 def test_scores_are_the_head_s(stand_in: Pipeline, smile: Tensor) -> None:
     seen = stand_in(smile)
     there = stand_in(smile + 0.05)
-    residual = objective(stand_in, seen, scores=2.0).of_embedded(there)[864:]
+    residual = objective(stand_in, seen, scores=2.0).of_embedded(there)[884:]
     head = BlendshapeHead.load().double()
     torch.testing.assert_close(residual, 2 * (head(there) - head(seen)), atol=1e-5, rtol=1e-5)
 

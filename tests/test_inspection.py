@@ -175,7 +175,7 @@ def test_a_scene_is_the_fit_as_it_ended(scene: Scene, view: View, tmp_path: Path
     assert read.camera.focal_px == scene.camera.focal_px
     corner = read.camera.view @ torch.tensor([286.0, 286.0, 1.0])
     torch.testing.assert_close(corner, torch.tensor([128.5, 128.5]))
-    assert read.target.shape == (478, 2) and read.objective.target.shape == (432, 2)
+    assert read.target.shape == (478, 2) and read.objective.target.shape == (442, 2)
     assert (
         read_scene(path, Config(), {"jawOpen": 0.5}, at_rest=True).x[scene.rig.controls.index("jawOpen")]
         == 0.5

@@ -24,8 +24,8 @@ FACE_OVAL: Sequence[int] = (
     234, 251, 284, 288, 297, 323, 332, 338, 356, 361, 365, 377, 378, 379, 389, 397, 400, 454,
 )  # fmt: skip
 
-# The 432 points over which residuals are quoted: the mesh without its outline (and without the irises' ten).
-SCORED: Sequence[int] = tuple(i for i in range(468) if i not in FACE_OVAL)
+# The 442 points over which residuals are quoted: the mesh without its outline, and the irises.
+SCORED: Sequence[int] = tuple(i for i in range(478) if i not in FACE_OVAL)
 
 
 class LandmarkEmbedding(Layer):

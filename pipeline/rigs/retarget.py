@@ -7,7 +7,7 @@ meaning:
 
     minimise over y in its box   ‖ s · motion₁(x) − motion₂(y) ‖² + damping ‖y / range‖²
 
-where motion is how far the 432 scored landmarks have moved from the neutral head, in the head's frame, and s
+where motion is how far the 442 scored landmarks have moved from the neutral head, in the head's frame, and s
 the ratio of the heads' sizes (their outer eye corners).
 """
 
@@ -93,7 +93,7 @@ def retarget(values: Mapping[str, float], source: Rig, target: Rig) -> Retargete
 
 
 class _Motion:
-    """How far a rig's expression has moved the scored landmarks: controls (K,) float64 → (432, 3) metres."""
+    """How far a rig's expression has moved the scored landmarks: controls (K,) float64 → (442, 3) metres."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, small = rig, rig.at_landmarks().to(dtype=torch.float64)

@@ -52,7 +52,7 @@ class AdjointBroyden(Solver):
     search: Search = TrustRegion(good=0.6, bad=0.2, grow=1 / 0.3, shrink=0.25, least=1 / MOST, most=1 / LEAST)
     steps: int = 22
     tolerance: float = 2e-3
-    patience: int = 3
+    patience: int = 8
     gradients: bool = True
     refresh: bool = True
     correction: Tensor | None = None

@@ -67,7 +67,7 @@ def own_points(detector: str, rig: str = MEDIAPIPE478.name) -> Comparison:
     """A detector's landmarks on the photo against its landmarks on the render, each counting the same.
 
     Without those on the outline of the face, which slides over the cheeks as the head turns: the rig has no
-    such point.
+    such point. The irises' are among them, and tell where the eyes look.
 
     Args:
         detector, rig: names of the schemes of the detector and of the rig's landmark embedding.
