@@ -142,7 +142,9 @@ def test_solved_loosely_the_implicit_derivative_is_right_and_the_unrolled_one_is
     by_steps = gradient(lambda drive: unrolled(drive, FLESH, REST, matrix, 1e-3)[0])
     error = (implicit - exact).norm() / exact.norm()
     assert error < 1e-5 and (by_steps - exact).norm() > 1e-3 * exact.norm()
-    np.testing.assert_allclose(equilibrium(DRIVE, REST, loose), unrefined, atol=1e-12)  # only the derivative is
+    np.testing.assert_allclose(
+        equilibrium(DRIVE, REST, loose), unrefined, atol=1e-12
+    )  # only the derivative is
     # from a warm start there is next to nothing left to unroll
     warm = x + 1e-5 * random_like(x)
     few, steps = unrolled(moved("target", DRIVE.target.clone().requires_grad_()), FLESH, warm, matrix, 1e-2)
