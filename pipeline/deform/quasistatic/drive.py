@@ -44,8 +44,8 @@ class HeadDrive:
 
     The inner side and the rim of the flesh are driven: they are skinned like the skin above them (to skull
     and jaw) and follow the blendshapes by exp(−depth / `FADING_M`). Muscles pull the skin to where the
-    blendshapes and skinning have it. The flesh is free of stress in the neutral face of the identity. Where the
-    blendshapes' skin is in an eyeball or in the other lip, flesh below it is driven no further than out of it.
+    blendshapes and skinning have it. The flesh is free of stress in the neutral face of the identity. Where
+    the blendshapes' skin is in an eyeball or in the other lip, flesh below it is driven no further than out.
 
     Args:
         rig: any rig; its part "skin" gets flesh where expressions move it.
