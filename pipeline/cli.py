@@ -22,6 +22,7 @@ from pipeline.commands.render import render
 from pipeline.commands.retarget import retarget
 from pipeline.commands.rig import rig_app
 from pipeline.commands.train_detector import train_detector
+from pipeline.commands.view import view
 from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
 
@@ -34,6 +35,7 @@ for command in (
     retarget,
     render,
     jacobian,
+    view,
     check_gradients,
     train_detector,
     doctor,

@@ -1,7 +1,7 @@
 """Tests run on one thread, so that their results do not depend on the machine's number of cores.
 
-What needs a browser or a package that is not here is skipped with its reason; where CHAINRIG_CI is set, all of
-that is installed, and a skip fails, but for what needs a GPU.
+What needs a browser or a package that is not here is skipped with its reason; where CHAINRIG_CI is set, all
+of that is installed, and a skip fails, but for what needs a GPU.
 """
 
 import json
