@@ -109,11 +109,18 @@ def test_ctrl_c_ends_it_without_a_word() -> None:
     command = [sys.executable, "-c", program, str(assets.path("head_rig.npz")), "--no-browser"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+
+    def as_in_a_terminal() -> None:  # whoever runs tests in the background has SIGINT ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(command, env=environment, preexec_fn=as_in_a_terminal, **pipes) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         process.send_signal(signal.SIGINT)
-        stderr = process.communicate(timeout=60)[1]
+        try:
+            stderr = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert (process.returncode, stderr) == (0, "")
 
 
