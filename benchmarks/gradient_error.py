@@ -24,7 +24,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import torch
-from scenes import SIZE, Scene
+from renderer_scenes import SIZE, Scene
 from torch import Tensor
 from torch.nn import functional
 

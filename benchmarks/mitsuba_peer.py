@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from scenes import Scene
+from renderer_scenes import Scene
 from torch import Tensor
 
 from pipeline.render.raycast import load_mitsuba

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import torch
 from gradient_error import Render
-from scenes import SIZE, Scene
+from renderer_scenes import SIZE, Scene
 from torch import Tensor
 from torch.nn import functional
 

@@ -27,7 +27,7 @@ import gradient_error
 import peers
 import torch
 from gradient_error import MOTIONS, POSES, Errors, Render
-from scenes import Scene, bumpy_ball, head
+from renderer_scenes import Scene, bumpy_ball, head
 from stations import write_between_markers
 
 from pipeline.errors import ChainRigError
