@@ -1,4 +1,4 @@
-"""Mitsuba's own differentiable renderer on the scenes of `scenes.py`: a peer to measure against.
+"""Mitsuba's own differentiable renderer on the scenes of `renderer_scenes.py`: a peer to measure against.
 
 Colours are emitted by the surface, so nothing but visibility is left to compute. `direct_projective` samples
 the outlines seen by the camera (Zhang, Roussel and Jakob, "Projective sampling for differentiable rendering
