@@ -127,7 +127,11 @@ def posterior(jacobian: Tensor, residual: Tensor, prior: Prior, x: Tensor) -> Po
 
 
 def prior_sd(prior: Prior, x: Tensor) -> Tensor:
-    """`(K,)` the ± of the estimate x without a photo: 0 where held, inf where nothing is known."""
+    """`(K,)` the ± of the estimate x without a photo: 0 where held, inf where nothing is known.
+
+    Of each control by itself: that two go together is left out.
+    """
+    prior = replace(prior, coupling=None)
     free, known = prior.low < prior.high, prior.precision > 0
     low, high = prior.low - x, torch.where(free, prior.high, prior.low + 1) - x
     mean, variance = interval_moments(prior.precision, -prior.gradient(x), low, high)

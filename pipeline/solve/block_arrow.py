@@ -50,9 +50,10 @@ class BlockArrow:
         if curvature is None:
             return arrow
         size, count = ours.shape[-1], theirs.shape[-3]
-        rows = curvature[:, size:].unflatten(-1, (count, -1)).movedim(-2, 0)  # (n, S + n · O, O)
-        own = torch.stack([row[size:].unflatten(0, (count, -1))[i] for i, row in enumerate(rows)])
-        return cls(arrow.shared + curvature[:size, :size], arrow.cross + rows[:, :size], arrow.own + own)
+        cross = curvature[:size, size:].unflatten(-1, (count, -1)).movedim(-2, 0)
+        own = curvature[size:, size:].unflatten(0, (count, -1)).unflatten(-1, (count, -1))  # (n, O, n, O)
+        own = own.diagonal(dim1=0, dim2=2).movedim(-1, 0)
+        return cls(arrow.shared + curvature[:size, :size], arrow.cross + cross, arrow.own + own)
 
     def split(self, flat: Tensor) -> tuple[Tensor, Tensor]:
         """`(*B, S + n · O)` → `(*B, S)`, `(*B, n, O)`."""
