@@ -11,12 +11,8 @@ from pipeline.detect.embedding import SCORED
 from pipeline.solve.priors import Prior, alike
 
 SMILES = ("mouthSmileLeft", "mouthSmileRight")
-EITHER_SIDE = (
-    "eyeLook",
-    "jaw",
-    "mouthLeft",
-    "mouthSmile",
-)  # people do these to one side
+# People do these to one side alone, or they exclude their twins.
+EITHER_SIDE = ("eyeLook", "jaw", "mouthLeft", "mouthSmile")
 GAZE = (  # looking to one side turns one eye towards the nose, the other away from it
     ("eyeLookInLeft", "eyeLookOutRight"),
     ("eyeLookOutLeft", "eyeLookInRight"),
