@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.config import Priors
 from pipeline.deform.rig import Rig
 from pipeline.detect.embedding import SCORED
+from pipeline.errors import ChainRigError
 from pipeline.solve.priors import Prior, alike
 
 SMILES = ("mouthSmileLeft", "mouthSmileRight")
@@ -31,8 +32,16 @@ def build_prior(rig: Rig, settings: Priors, held: dict[str, float]) -> Prior:
 
     Args:
         held: controls fixed at a value.
+
+    Raises:
+        ChainRigError: one is held where it cannot be.
     """
     space = rig.controls
+    for control in space.controls:
+        value = held.get(control.name)
+        if value is not None and not control.low - 1e-6 <= value <= control.high + 1e-6:
+            ends = f"from {control.low:g} to {control.high:g}"
+            raise ChainRigError(f"controls.{control.name} cannot be {value:g}: it goes {ends}.")
     expression, identity = space.groups["expression"], space.groups["identity"]
     precision, sparsity = torch.zeros(len(space)).double(), torch.zeros(len(space)).double()
     precision[expression] = settings.expression

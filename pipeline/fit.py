@@ -4,7 +4,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -19,14 +18,13 @@ from pipeline.detection_terms import detection_terms
 from pipeline.detector_bias.known import bias_in_view, known_errors, spread_of
 from pipeline.errors import ChainRigError
 from pipeline.face_prior import build_prior, last_prior
+from pipeline.fitted import Fitted, fit_result
 from pipeline.focal import estimate_focal
-from pipeline.head_angles import yaw_pitch_roll
 from pipeline.objective import LandmarkObjective, robust_loss
 from pipeline.portrait import Look, Studio
 from pipeline.render.camera import Camera, focal_for_distance
-from pipeline.result import FitResult, LabelledPoints
+from pipeline.result import FitResult
 from pipeline.rigs.fittable import fittable_rig
-from pipeline.rigs.gaze import gaze_turns
 from pipeline.solve.adjoint_broyden import AdjointBroyden
 from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
@@ -35,8 +33,8 @@ from pipeline.subject import Subject, read_subject
 from pipeline.target.faces import Face, find_faces
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
-from pipeline.target.reading import converted, trusting
-from pipeline.target.target import Target, labelled, look
+from pipeline.target.reading import trusting
+from pipeline.target.target import Target, detected, labelled
 
 MIN_PRESENCE = 0.5
 Progress = Callable[[int, int, float], None]
@@ -123,61 +121,32 @@ class FaceFitter:
             seen_as = replace(self.dress(photo, target, camera, objective, x), focal_spread=spread)
             return x
 
-        start_residual, start_vjp = objective.residual_and_vjp(start)
+        start_residual, vjp = objective.residual_and_vjp(start)
+        start_gradient = vjp(start_residual)
+        del vjp  # it keeps the whole pass in memory
         solution, prior = self.solve(objective, start, progress, look_again)
         landmarks, residual, vjp = objective.read(solution.x)
 
         def norm(x: Tensor, gradient: Tensor) -> float:
             return float(prior.projected_gradient(x, gradient + prior.gradient(x)).norm())
 
-        gradient_norms = norm(start, start_vjp(start_residual)), norm(solution.x, vjp(residual))
-        x = solution.x
-        space = self.rig.controls
-        values, groups, names = space.unpack(x), space.groups, space.names
-        embedded = target.region.map_to_photo(objective.stand_in_chain(x).to(target.landmarks))
-        rotation, translation = x[groups["pose"]][:3].tolist(), x[groups["pose"]][3:].tolist()
-        by_hand = target.reading is not None
-        sd, unseen = self.uncertainty(objective, x, residual, None if by_hand else self.spread)
-        found = seen_as.found is not None
-        return FitResult(
+        gradient_norms = norm(start, start_gradient), norm(solution.x, vjp(residual))
+        spread_known = None if target.reading is not None else self.spread
+        fitted = Fitted(
             photo=photo,
             face=face,
-            rig=self.config.fit.rig or "head_rig",
-            deformer=self.config.fit.deformer,
-            detector=self.config.landmarks.detector,
-            scheme=self.detector.scheme,
-            presence=target.mesh.presence,
-            rasterizer=self.studio.rasterizer,
-            solver=self.config.fit.derivatives,
-            controls={name: values[name] for name in names[groups["expression"]]},
-            identity={name: values[name] for name in names[groups["identity"]]},
-            rotation_vector=(rotation[0], rotation[1], rotation[2]),
-            translation=(translation[0], translation[1], translation[2]),
-            eye_left=self._gaze(x, "eye_left"),
-            eye_right=self._gaze(x, "eye_right"),
-            focal_px=float(camera.focal_px),
-            principal_point=(float(camera.principal_point_px[0]), float(camera.principal_point_px[1])),
-            region=target.region,
-            target=target.landmarks[:, :2],
-            render=target.region.map_to_photo(landmarks[:, :2] + self._persons_shift(objective, x)),
-            projected68=converted(embedded, "mediapipe478", "ibug68")[:, :2],
-            residual_start=objective.percent(start_residual),
-            residual_final=objective.percent(residual),
-            gradient_norm_start=gradient_norms[0],
-            gradient_norm_final=gradient_norms[1],
-            evaluations=objective.evaluations,
-            gradients=objective.gradients,
+            target=target,
+            camera=camera,
+            objective=objective,
+            seen_as=seen_as,
+            solution=solution,
+            landmarks=landmarks,
+            residuals=(start_residual, residual),
+            gradient_norms=gradient_norms,
+            uncertainty=self.uncertainty(objective, solution.x, residual, spread_known),
             seconds=time.perf_counter() - began,
-            status=solution.status,
-            picture=self.studio.picture(photo, target, camera, x, seen_as),
-            appearance=self.studio.told(photo, target, camera, x, seen_as) if found else None,
-            uncertainty=space.unpack(sd),
-            unobservable=unseen,
-            labels=self._labelled(photo, target, objective, residual),
-            subject=self.config.fit.subject,
-            trace=solution.trace,
-            x=x,
         )
+        return fit_result(fitted, self.config, self.rig, self.studio, self.detector.scheme, self.subject)
 
     def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:
         """The points of a face that the fit aims at.
@@ -185,7 +154,7 @@ class FaceFitter:
         Raises:
             ChainRigError: the detector doubts that there is a face, or the labels are not on it.
         """
-        target = look(photo, face, self.mesh, self.detector)
+        target = detected(photo, face, self.mesh, self.detector)
         if target.mesh.presence < MIN_PRESENCE and not self.config.landmarks.force:
             raise ChainRigError(
                 f"The landmark detector sees no whole face at this place of {photo.path} (presence "
@@ -362,39 +331,3 @@ class FaceFitter:
         found = Camera(focal, camera.principal_point_px, camera.view, camera.size)
         objective.stand_in_chain = build_stand_in(self.rig, found).double()
         return found, spread, x
-
-    def _persons_shift(self, objective: LandmarkObjective, x: Tensor) -> Tensor | float:
-        """`(L, 2)` pixels of the view by which a subject's landmarks lie beside the rig's."""
-        if self.subject is None:
-            return 0.0
-        return self.subject.shift(objective.stand_in_chain, x).float()
-
-    def _labelled(
-        self, photo: Photo, target: Target, objective: LandmarkObjective, residual: Tensor
-    ) -> LabelledPoints | None:
-        """The labels beside what the chain says of them, at residuals `(2M or more,)`."""
-        if target.reading is None:
-            return None
-        apart = (residual[: len(objective.per_pixel)] / objective.per_pixel).view(-1, 2)
-        found = (objective.target + apart).to(target.landmarks)
-        labels, report = target.reading.labels, target.reading.report()
-        if labels.image is not None and Path(labels.image).stem != Path(photo.path).stem:
-            report = f"They are said to be of another photo, {Path(labels.image).name}. {report}"
-        return LabelledPoints(
-            path=str(labels.path),
-            scheme=labels.scheme.name,
-            index=tuple(target.reading.index.tolist()),
-            weight=tuple(labels.weights[target.reading.index].tolist()),
-            like=tuple(labels.scheme.like[i] for i in target.reading.index.tolist() if labels.scheme.like),
-            target=target.points,
-            render=target.region.map_to_photo(found),
-            report=report,
-        )
-
-    def _gaze(self, x: Tensor, joint: str) -> tuple[float, float]:
-        """(yaw, pitch) of an eye in the head, radians; 0 for a rig without eyes."""
-        expression = x[self.rig.controls.groups["expression"]]
-        drivers = gaze_turns(self.rig, joint).double()  # [E, 3]
-        turn = (expression @ drivers).tolist()
-        yaw, pitch, _ = yaw_pitch_roll((turn[0], turn[1], turn[2]))
-        return yaw, pitch

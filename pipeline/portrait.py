@@ -1,5 +1,6 @@
 """The rig in the photo's place: its renderer, the light and colours found, the picture of the overlay."""
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +8,13 @@ import torch
 from torch import Tensor
 
 from pipeline.appearance import Appearance, estimate, face_mask, photometric_error
-from pipeline.chain import build_chain, build_deformer, build_renderer
+from pipeline.chain import build_deformer, build_renderer
 from pipeline.config import Config
 from pipeline.deform.rig import Rig
 from pipeline.detect.landmark_detector import LandmarkDetector
-from pipeline.layer import Pipeline
+from pipeline.errors import ChainRigError
+from pipeline.layer import Layer
+from pipeline.lockstep import SharedChain
 from pipeline.render import srgb
 from pipeline.render.camera import Camera
 from pipeline.render.ids import choose, find
@@ -21,7 +24,7 @@ from pipeline.render.passes import cut_out
 from pipeline.render.renderer import Renderer
 from pipeline.result import BACKGROUND, PANEL, FoundAppearance, Picture, frame
 from pipeline.rigs.bust import opacity
-from pipeline.rigs.look import texture_of
+from pipeline.rigs.texture import texture_of
 from pipeline.target.photo import Photo
 from pipeline.target.target import Target
 
@@ -50,18 +53,19 @@ class Studio:
 
     def __init__(self, rig: Rig, config: Config) -> None:
         settings = config.render
+        device = config.fit.device
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ChainRigError("There is no GPU that torch can use: leave fit.device at cpu.")
         if settings.rasterizer != "auto":
-            find(settings.rasterizer, "cpu")  # complains before a minute is spent
+            find(settings.rasterizer, device)  # complains before a minute is spent
+        self.device = torch.device(device)
+        self._there: dict[Layer, Layer] = {}
         self.rig = rig
         self.deform = build_deformer(rig, config.fit.deformer)
         self.texture = texture_of(rig)
         self.opacity = opacity(rig)
         self.default = Look(Material(self.texture()), Light.default())
-        self.samples = settings.samples
-        self.settings: dict[str, Any] = {
-            "renderer": settings.renderer,
-            "rasterizer": settings.rasterizer,
-        }
+        self.settings = settings
 
     @property
     def painted(self) -> bool:
@@ -71,26 +75,31 @@ class Studio:
     @property
     def rasterizer(self) -> str:
         """Who finds what pixels see."""
-        if self.settings["renderer"] == "raytrace":
+        if self.settings.renderer == "raytrace":
             return "mitsuba"
-        return choose("cpu") if self.settings["rasterizer"] == "auto" else self.settings["rasterizer"]
+        named = self.settings.rasterizer
+        return choose(self.device.type) if named == "auto" else named
 
     def renderer(self, camera: Camera, look: Look, **settings: Any) -> Renderer:
-        return build_renderer(self.rig, camera, look.material, look.light, **(self.settings | settings))
+        """A renderer for the CPU."""
+        settings = {"renderer": self.settings.renderer} | settings
+        return build_renderer(self.rig, camera, look.material, look.light, **settings)
 
-    def chain(self, camera: Camera, detector: LandmarkDetector, look: Look | None = None) -> Pipeline:
-        """detect ∘ render ∘ deform."""
+    def chain(self, camera: Camera, detector: LandmarkDetector, look: Look | None = None) -> SharedChain:
+        """detect ∘ render ∘ deform, on the device of the settings."""
         look = look or self.default
-        return build_chain(
-            self.rig,
-            camera,
-            detector,
-            look.material,
-            look.light,
-            self.deform,
-            samples=self.samples,
-            **self.settings,
-        )
+        settings = self.settings
+        renderer = self.renderer(camera, look, samples=settings.samples, rasterizer=settings.rasterizer)
+        layers = self.deform, renderer, detector
+        return SharedChain(layers if self.device.type == "cpu" else map(self.there, layers))
+
+    def there(self, layer: Layer) -> Layer:
+        """A layer's twin on the device; deformer and detector have one for all fits."""
+        if isinstance(layer, Renderer):
+            return copy.deepcopy(layer).to(self.device)
+        if layer not in self._there:
+            self._there[layer] = copy.deepcopy(layer).to(self.device)
+        return self._there[layer]
 
     def find_look(self, photo: Photo, target: Target, camera: Camera, x: Tensor) -> Look:
         """Light and colours with which the rig at controls `(K,)` looks like the photo.
@@ -99,7 +108,7 @@ class Studio:
             ChainRigError: too little of the face is in the photo.
         """
         crop, mask = face_in_view(photo, target)
-        renderer = self.renderer(camera, self.default, renderer="scanline", rasterizer="auto")
+        renderer = self.renderer(camera, self.default, renderer="scanline")
         found = estimate(renderer, self.texture, self.deform(x.float()), crop, mask)
         return Look(found.material(self.texture), found.light, found)
 

@@ -1,7 +1,6 @@
-"""Writing into a folder; that of a fit has overlay.png, controls.csv, fit.json and the configuration."""
+"""Writing into a folder; that of a fit has overlay.png, controls.csv, fit.json, config.yaml and face.glb."""
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -12,13 +11,16 @@ from pipeline.errors import ChainRigError
 from pipeline.outputs.fit_json import fit_json
 from pipeline.outputs.live_link import live_link_csv
 from pipeline.outputs.overlay import overlay
+from pipeline.outputs.whole_file import whole_file
 from pipeline.result import FitFailure, FitResult
 from pipeline.solve.trace_files import traced
 
+GLB = "face.glb"
 FILES = {
     "overlay.png",
     "controls.csv",
     "config.yaml",
+    GLB,
     "trace.csv",
     "trace.json",
     "trace.svg",
@@ -37,8 +39,15 @@ def require_writable(folder: Path) -> None:
             pass
 
 
-def fit_files(result: FitResult, face_index: int, config: Config, trace: bool = False) -> dict[str, bytes]:
-    """The four files by name; with `trace` the solver's steps, too: trace.csv, trace.json and trace.svg."""
+def fit_files(
+    result: FitResult, face_index: int, config: Config, trace: bool = False, glb: bytes | None = None
+) -> dict[str, bytes]:
+    """The files by name.
+
+    Args:
+        trace: with the solver's steps: trace.csv, trace.json and trace.svg.
+        glb: of the face, see `face_glb`; None: without face.glb.
+    """
     image = BytesIO()
     overlay(result).save(image, "PNG")
     steps = traced(result.trace) if trace and result.trace is not None else {}
@@ -46,6 +55,7 @@ def fit_files(result: FitResult, face_index: int, config: Config, trace: bool = 
         "overlay.png": image.getvalue(),
         "controls.csv": live_link_csv(result).encode(),
         "config.yaml": config.to_yaml().encode(),
+        **({GLB: glb} if glb is not None else {}),
         **{f"trace.{ending}": text.encode() for ending, text in steps.items()},
         "fit.json": fit_json(result, face_index).encode(),
     }
@@ -57,14 +67,19 @@ def failure_files(failure: FitFailure, face_index: int) -> dict[str, bytes]:
 
 
 def write_fit(
-    result: FitResult, face_index: int, config: Config, folder: Path, trace: bool = False
+    result: FitResult,
+    face_index: int,
+    config: Config,
+    folder: Path,
+    trace: bool = False,
+    glb: bytes | None = None,
 ) -> list[Path]:
     """Writes `fit_files`, each at once and whole, and returns their paths; removes others of an earlier fit.
 
     Raises:
         ChainRigError: the folder cannot be written to.
     """
-    return _write_face(folder, fit_files(result, face_index, config, trace))
+    return _write_face(folder, fit_files(result, face_index, config, trace, glb))
 
 
 def write_failure(failure: FitFailure, face_index: int, folder: Path) -> list[Path]:
@@ -95,29 +110,11 @@ def write_files(folder: Path, files: dict[str, bytes], replaced: str | None = No
     with _told(folder):
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            _replace(folder / name, content)
+            with whole_file(folder / name) as draft:
+                draft.write_bytes(content)
         for old in set(folder.glob(replaced) if replaced else ()) - {folder / name for name in files}:
             old.unlink()
     return [folder / name for name in files]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own mode keeps other users out
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 @contextlib.contextmanager

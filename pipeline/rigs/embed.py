@@ -23,8 +23,8 @@ from pipeline.errors import ChainRigError
 from pipeline.render.camera import Camera
 from pipeline.render.head_texture import REGIONS, HeadTexture
 from pipeline.render.material import Material
-from pipeline.rigs.look import texture_of
 from pipeline.rigs.paint import painted
+from pipeline.rigs.texture import texture_of
 
 LANDMARKS = 478
 RIGHT_IRIS, LEFT_IRIS = range(468, 473), range(473, 478)

@@ -5,6 +5,7 @@ and expression are linear, joints follow the shape by a regressor, linear blend 
 eyes, and pose correctives are linear in R − I of neck, jaw and eyes.
 """
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,8 @@ def _shape(name: str, deltas: np.ndarray, group: str, reach: float, regressor: n
 
 
 def _npz(file: Path) -> dict[str, np.ndarray | str]:
+    if file.is_file() and not zipfile.is_zipfile(file):
+        raise ChainRigError(f"{file} cannot be read: it is no whole .npz archive; get it again.")
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -19,7 +19,7 @@ from pipeline.errors import ChainRigError
 from pipeline.rigs import chainrig_extras, vrm
 from pipeline.rigs.gltf_accessors import Accessors
 from pipeline.rigs.gltf_materials import not_drawn
-from pipeline.rigs.gltf_nodes import Skeleton, world_matrices
+from pipeline.rigs.gltf_nodes import Skeleton, bound_matrices, world_matrices
 from pipeline.rigs.raw import Part, RawRig, Shape
 from pipeline.rigs.weld import Pieces
 
@@ -38,12 +38,11 @@ def read_gltf(file: Path) -> RawRig:
 
     Raises:
         ChainRigError: it is truncated or damaged, compressed, asks for files elsewhere, has no mesh, names
-        for
-            another number of morph targets than there are, indices out of range, numbers that are not finite,
-            or skin weights that do not sum to one.
+            for another number of morph targets than there are, indices out of range, numbers that are not
+            finite, or skin weights that do not sum to one.
     """
-    gltf = _document(file)
-    _require_plain(gltf, file)
+    gltf = document(file)
+    require_plain(gltf, file)
     try:
         return _Reader(gltf, file).read()
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError) as error:
@@ -52,7 +51,8 @@ def read_gltf(file: Path) -> RawRig:
         raise ChainRigError(f"{file} is damaged ({error!r:.120}): export it again.") from None
 
 
-def _document(file: Path) -> GLTF2:
+def document(file: Path) -> GLTF2:
+    """What a .gltf, .glb or .vrm file says. Raises ChainRigError: it cannot be read, or is damaged."""
     try:
         data = file.read_bytes()
     except OSError as refused:
@@ -74,16 +74,16 @@ def _document(file: Path) -> GLTF2:
     except ChainRigError:
         raise
     except Exception as error:  # the reader lets everything through: json, struct, dataclasses
-        raise ChainRigError(f"{file} is no glTF file ({error!r:.120}): export it again.") from None
+        raise ChainRigError(f"{file} is no glTF file ({type(error).__name__}): export it again.") from None
 
 
-def _require_plain(gltf: GLTF2, file: Path) -> None:
+def require_plain(gltf: GLTF2, file: Path) -> None:
+    """Raises ChainRigError: it is compressed, or asks for an extension that nothing here reads."""
     for name in [*(gltf.extensionsRequired or []), *(gltf.extensionsUsed or [])]:
         if name in COMPRESSED and (name in (gltf.extensionsRequired or []) or _compresses(gltf, name)):
             raise ChainRigError(
                 f"{file} is compressed with {COMPRESSED[name]}: export it without compression, or unpack it "
-                "with "
-                "'npx @gltf-transform/cli copy IN.glb OUT.glb'."
+                "with 'npx @gltf-transform/cli copy IN.glb OUT.glb'."
             )
     for name in gltf.extensionsRequired or []:
         if not name.startswith(PLAIN):
@@ -102,7 +102,10 @@ class _Reader:
         self.gltf, self.file = gltf, file
         self.accessors = Accessors(gltf, file)
         self.nodes: list[Node] = gltf.nodes or []
+        self.ours = (gltf.extras or {}).get(chainrig_extras.KEY)
         self.world = world_matrices(gltf, file)
+        if self.ours is not None:  # a face.glb shows an expression
+            self.world |= bound_matrices(gltf, self.accessors)
         self.skeleton = Skeleton(gltf, self.accessors, self.world)
         self.pieces = Pieces(len(self.skeleton.names))
         self.parts: list[Part] = []
@@ -133,9 +136,8 @@ class _Reader:
             unit=1.0,
             notes=self.notes,
         )
-        ours = (self.gltf.extras or {}).get(chainrig_extras.KEY)
-        if ours is not None:
-            return chainrig_extras.applied(raw, ours, self.file)
+        if self.ours is not None:
+            return chainrig_extras.applied(raw, self.ours, self.file)
         self.notes.extend(not_drawn(self.gltf, self.looks))
         return vrm.applied(raw, self.gltf, self._targets_by_mesh(), self.file)
 

@@ -38,11 +38,13 @@ from torch import Tensor
 from pipeline.deform.blendshapes import blend
 from pipeline.deform.rig import Rig
 from pipeline.deform.shape_space import linearised
+from pipeline.render.surface import Surface
 from pipeline.rigs.chainrig_extras import FORMAT, KEY, UPWARD, VERTEX
 from pipeline.rigs.gltf_buffer import ARRAY, INDEX, BufferWriter
 
 SECONDS = 0.5  # of the animation, from one control at full strength to the next
 INFLUENCES = 4  # joints a vertex in one set
+PICTURE_QUALITY = 92  # of JPEG
 
 
 def export_gltf(
@@ -58,26 +60,39 @@ def export_gltf(
     Raises:
         ChainRigError: `values` name a control that the rig does not have.
     """
-    return b"".join(_Writer(linearised(rig) if linear else rig, albedo, values or {}).gltf().save_to_bytes())
+    return b"".join(
+        RigWriter(linearised(rig) if linear else rig, albedo, values or {}).gltf().save_to_bytes()
+    )
 
 
-class _Writer:
+class RigWriter:
+    """Writes one rig; what other files than a rig's say besides, their own writers add."""
+
+    picture_format = "PNG"  # or JPEG
+
     def __init__(self, rig: Rig, albedo: Tensor, values: Mapping[str, float]) -> None:
         self.rig, self.albedo = rig, albedo
         rig.controls.pack(values)  # complains about names
         self.document = GLTF2(asset=Asset(version="2.0", generator="ChainRig"), scene=0)
         self.buffer = BufferWriter(self.document)
-        pose = [
+        self.pose_targets = [
             f"pose {rig.joint_names[j]} {row}{column}"
             for j in rig.pose_corrective_joints.tolist()
             for row in "xyz"
             for column in "xyz"
         ]
-        self.targets = [*rig.expression_names, *rig.identity_names, *rig.corrective_names, *pose]
+        self.targets = [*rig.expression_names, *rig.identity_names, *rig.corrective_names, *self.pose_targets]
         shapes = (rig.expression_deltas, rig.identity_deltas, rig.corrective_deltas)
         moved = [each for each in (*shapes, rig.pose_corrective_deltas) if len(each)]
         self.deltas = torch.cat([*moved, torch.zeros(0, len(rig.rest), 3)]).numpy()
         self.weights = [float(values.get(name, 0.0)) for name in self.targets]
+        self.normals = self.normals_of(rig.rest)  # [V, 3]; without them, players show flat triangles
+
+    def normals_of(self, vertices: Tensor) -> Tensor:
+        """(V, 3) unit vectors; upward where a vertex has no triangle."""
+        rig = self.rig
+        found = Surface(rig.triangles, rig.uv, rig.uv_triangles, rig.part_of_triangle).normals(vertices)
+        return torch.where(found.any(-1, keepdim=True), found, found.new_tensor([0.0, 1.0, 0.0]))
 
     def gltf(self) -> GLTF2:
         document, rig = self.document, self.rig
@@ -97,8 +112,7 @@ class _Writer:
         document.scenes = [Scene(nodes=[*roots, joints])]
         if joints:
             document.skins = [self._skin()]
-        if rig.expression_names:
-            document.animations = [self._animation()]
+        document.animations = self.animations()
         document.extras = {KEY: self._extras(order)}
         self.buffer.finish()
         return document
@@ -106,12 +120,13 @@ class _Writer:
     def _primitive(self, triangles: Tensor) -> Primitive:
         rig = self.rig
         corner = torch.stack([rig.triangles[triangles], rig.uv_triangles[triangles]], -1).reshape(-1, 2)
-        pairs, index = corner.unique(dim=0, return_inverse=True)
-        vertex, uv = pairs.unbind(-1)
+        pairs, index = (corner[:, 0] * len(rig.uv) + corner[:, 1]).unique(return_inverse=True)
+        vertex, uv = pairs // len(rig.uv), pairs % len(rig.uv)
         v = vertex.numpy()
         texcoord = rig.uv[uv].numpy() * [1, -1] + [0, 1]
         attributes: dict[str, int] = {
             "POSITION": self.buffer.add(rig.rest[vertex].numpy().astype(np.float32), ARRAY, bounds=True),
+            "NORMAL": self.buffer.add(self.normals[vertex].numpy().astype(np.float32), ARRAY),
             "TEXCOORD_0": self.buffer.add(texcoord.astype(np.float32), ARRAY),
             VERTEX: self.buffer.add(v.astype(np.float32), ARRAY),
             UPWARD: self.buffer.add(rig.uv[uv, 1].numpy().astype(np.float32), ARRAY),
@@ -146,8 +161,11 @@ class _Writer:
 
     def _material(self) -> Material:
         file = BytesIO()
-        Image.fromarray(self.albedo.numpy()).save(file, "PNG")
-        self.document.images = [GltfImage(bufferView=self.buffer.view(file.getvalue()), mimeType="image/png")]
+        Image.fromarray(self.albedo.numpy()).save(
+            file, self.picture_format, quality=PICTURE_QUALITY, subsampling=0
+        )
+        kind = f"image/{self.picture_format.lower()}"
+        self.document.images = [GltfImage(bufferView=self.buffer.view(file.getvalue()), mimeType=kind)]
         self.document.textures = [Texture(source=0)]
         look = PbrMetallicRoughness(
             baseColorTexture=TextureInfo(index=0), metallicFactor=0.0, roughnessFactor=0.55
@@ -171,9 +189,11 @@ class _Writer:
         matrices = self.buffer.add(inverse.swapaxes(1, 2).reshape(-1, 16))
         return Skin(name="head", joints=list(range(len(rest))), inverseBindMatrices=matrices)
 
-    def _animation(self) -> Animation:
+    def animations(self) -> list[Animation]:
         """Every expression to the end of its range and back, in turn; the joints that it turns with it."""
         rig = self.rig
+        if not rig.expression_names:
+            return []
         high = rig.controls.high[: len(rig.expression_names)].float()
         keys = 2 * len(high) + 1
         times = self.buffer.add((SECONDS * np.arange(keys)).astype(np.float32), bounds=True)
@@ -191,7 +211,7 @@ class _Writer:
             target = AnimationChannelTarget(node=node, path=path)
             animation.channels.append(AnimationChannel(sampler=len(animation.samplers), target=target))
             animation.samplers.append(sampler)
-        return animation
+        return [animation]
 
     def _extras(self, order: Tensor) -> dict[str, Any]:
         rig = self.rig
@@ -216,7 +236,7 @@ class _Writer:
             "correctives": [self._corrective(c) for c in range(len(rig.corrective_names))],
             "pose_correctives": {
                 "joints": [rig.joint_names[j] for j in rig.pose_corrective_joints.tolist()],
-                "targets": [name for name in self.targets[-9 * len(rig.pose_corrective_joints) :]],
+                "targets": self.pose_targets,
             },
             "skinning": rig.skinning,
             "parts": [

@@ -35,6 +35,19 @@ def world_matrices(gltf: GLTF2, file: Path) -> dict[int, np.ndarray]:
     return found
 
 
+def bound_matrices(gltf: GLTF2, accessors: Accessors) -> dict[int, np.ndarray]:
+    """Node → (4, 4), of joints and meshes as they were bound: at rest, whatever the file shows.
+
+    Raises:
+        ValueError: inverse bind matrices are none.
+    """
+    found = {number: np.eye(4) for number, node in enumerate(gltf.nodes or []) if node.mesh is not None}
+    for skin in gltf.skins or []:
+        inverse = accessors.array(skin.inverseBindMatrices).reshape(-1, 4, 4).swapaxes(1, 2)
+        found |= dict(zip(skin.joints or [], np.linalg.inv(inverse.astype(np.float64)), strict=True))
+    return found
+
+
 def _local(node: Node) -> np.ndarray:
     if node.matrix:
         return np.array(node.matrix, np.float64).reshape(4, 4).T

@@ -10,8 +10,8 @@ from pipeline.errors import ChainRigError
 from pipeline.rigs.assemble import assembled
 from pipeline.rigs.flame import read_flame
 from pipeline.rigs.gltf import read_gltf
-from pipeline.rigs.look import albedo_of
 from pipeline.rigs.obj_folder import read_obj_folder
+from pipeline.rigs.texture import albedo_of
 
 READERS = {".glb": read_gltf, ".gltf": read_gltf, ".vrm": read_gltf, ".pkl": read_flame, ".npz": read_flame}
 

@@ -13,6 +13,7 @@ from pipeline.rigs.names import ARKIT, arkit_of
 from pipeline.rigs.portrait import drawn
 
 STILL_MM, WILD_MM = 0.05, 60.0
+UNDER = {"mouthClose": "jawOpen"}  # ARKit closes lips over an open jaw: alone, it turns them inside out
 CELL_PX, MOST_CELLS = 192, 160
 
 
@@ -23,7 +24,7 @@ class ControlReport:
     Attributes:
         name, source: ChainRig's name and the file's.
         low, high, unit: range.
-        moves_mm: how far it takes the vertex that it moves most.
+        moves_mm: how far it takes the vertex that it moves most; over an open jaw for mouthClose.
     """
 
     name: str
@@ -57,7 +58,9 @@ def inspect_rig(rig: Rig) -> RigReport:
     """Counts, controls with ranges and motions, and problems."""
     sources = [*(rig.expression_sources or rig.expression_names), *rig.identity_names]
     poses = _at_full(rig)
-    moved = 1000 * (poses[1:] - poses[:1]).norm(dim=-1).amax(-1) if len(poses) > 1 else torch.zeros(0)
+    at = {c.name: k for k, c in enumerate(_shaped(rig), 1)}
+    before = [at.get(UNDER.get(name, ""), 0) for name in at]
+    moved = 1000 * (poses[1:] - poses[before]).norm(dim=-1).amax(-1) if at else torch.zeros(0)
     controls = tuple(
         ControlReport(c.name, source, c.group, c.low, c.high, c.unit, float(mm))
         for c, source, mm in zip(_shaped(rig), sources, moved, strict=True)
@@ -83,7 +86,10 @@ def inspect_rig(rig: Rig) -> RigReport:
 
 
 def contact_sheet(rig: Rig) -> Image.Image:
-    """The head at rest, and with each control at the end of its range, with its motion in mm."""
+    """The head at rest, and with each control at the end of its range, with its motion in mm.
+
+    mouthClose is shown over an open jaw.
+    """
     report = inspect_rig(rig)
     poses = _at_full(rig)
     shown = [f"at rest: {rig.source or 'the shipped head'}"]
@@ -98,13 +104,16 @@ def _shaped(rig: Rig):  # type: ignore[no-untyped-def]
 
 
 def _at_full(rig: Rig) -> Tensor:
-    """(1 + E + N, V, 3): at rest, and with each control at the end of its range."""
+    """(1 + E + N, V, 3): at rest, and with each control at the end of its range, over what it is `UNDER`."""
     deform, space = Deformer(rig), rig.controls
     rest = space.rest.to(rig.rest)
     found = [deform(rest)]
-    for k in range(len(_shaped(rig))):
+    for k, control in enumerate(_shaped(rig)):
         x = rest.clone()
         x[k] = float(space.high[k])
+        if UNDER.get(control.name) in space.names:
+            under = space.index(UNDER[control.name])
+            x[under] = float(space.high[under])
         found.append(deform(x))
     return torch.stack(found)
 

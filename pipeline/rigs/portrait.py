@@ -12,7 +12,7 @@ from pipeline.deform.rig import Rig
 from pipeline.outputs.sheet import sheet
 from pipeline.render.camera import Camera
 from pipeline.render.material import Material
-from pipeline.rigs.look import texture_of
+from pipeline.rigs.texture import texture_of
 
 FRAME_M, DISTANCE_M, RAISED_M = (
     0.27,

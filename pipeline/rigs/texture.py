@@ -1,5 +1,7 @@
 """What a rig looks like: its own albedo, its paint, or the shipped head's."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -27,10 +29,17 @@ def texture_of(rig: Rig) -> HeadTexture:
     return HeadTexture.of_picture(torch.full((16, 16, 3), 128, dtype=torch.uint8))
 
 
-def albedo_of(rig: Rig) -> Tensor:
-    """(H, W, 3) uint8 sRGB: the picture for other tools."""
+def albedo_of(rig: Rig, colours: Mapping[str, Sequence[float]] | None = None) -> Tensor:
+    """(H, W, 3) uint8 sRGB: the picture for other tools.
+
+    Args:
+        colours: region → linear RGB, in place of the texture's own; of no use for a rig with a picture.
+    """
     if rig.albedo is not None:
         return rig.albedo
+    texture = texture_of(rig)
+    if colours:
+        texture = HeadTexture(texture.weights, texture.detail, colours)
     with torch.no_grad():
-        encoded = srgb.encode(texture_of(rig)()[..., :3])
+        encoded = srgb.encode(texture()[..., :3])
     return (encoded.clamp(0, 1) * 255).round().to(torch.uint8)
