@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from pipeline.batch.disk import whole_file
 from pipeline.batch.manifest import Entry
 from pipeline.batch.summary import fitted
+from pipeline.outputs.whole_file import whole_file
 
 CELL = (480, 176)  # pixels of an overlay
 COLUMNS, ROWS = 4, 10

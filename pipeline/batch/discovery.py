@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from pipeline.batch.disk import PRIVATE
 from pipeline.errors import ChainRigError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif")
@@ -93,11 +94,20 @@ def _paths(source: str) -> tuple[Path, Iterable[Path]]:
     raise ChainRigError(f"There is no folder, image or list {source}: check the path.")
 
 
+def is_result(folder: Path) -> bool:
+    """Whether it is a run's, or a fit's: what lies there are pictures of fits."""
+    of_fit = all((folder / name).is_file() for name in ("fit.json", "overlay.png"))
+    return of_fit or (folder / PRIVATE).is_dir()
+
+
 def _walk(root: Path) -> Iterable[Path]:
     def stop(refused: OSError) -> None:
         raise ChainRigError(f"{refused.filename} cannot be searched ({refused.strerror}).") from None
 
     for folder, inside, files in os.walk(root, onerror=stop):
+        if is_result(Path(folder)):
+            inside.clear()
+            continue
         inside[:] = [name for name in inside if not name.startswith(".")]
         for name in files:
             path = Path(folder, name)
@@ -110,8 +120,15 @@ def _glob(pattern: str) -> tuple[Path, Iterable[Path]]:
     plain = next(index for index, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:plain]).absolute()
     matches = glob.iglob("/".join(parts[plain:]), root_dir=root, recursive=True)
+    known: dict[Path, bool] = {}
+
+    def in_results(path: Path) -> bool:
+        around = [folder for folder in path.parents if root in folder.parents or folder == root]
+        return any(known.setdefault(folder, is_result(folder)) for folder in around)
+
     paths = (root / match for match in matches)
-    return root, (path for path in paths if path.suffix.lower() in IMAGES and path.is_file())
+    found = (path for path in paths if path.suffix.lower() in IMAGES and path.is_file())
+    return root, (path for path in found if not in_results(path))
 
 
 def _listed(path: Path, root: Path) -> Iterable[Path]:

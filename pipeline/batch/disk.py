@@ -1,14 +1,13 @@
-"""Writing so that a kill, a power cut or a full disk leaves the old or the new, never a part."""
+"""A run's folder: results enter it whole, and where it takes none the run says so and stops."""
 
 import contextlib
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import ChainRigError
+from pipeline.outputs.whole_file import sync
 
 PRIVATE = ".chainrig"  # in the run's folder: locks, and results that are not whole yet
 FACE = re.compile(r"face-\d+")
@@ -29,22 +28,11 @@ class CannotWrite(ChainRigError):
     @classmethod
     def to(cls, folder: Path, refused: BaseException | None) -> "CannotWrite":
         gone = isinstance(refused, FileNotFoundError) and not folder.is_dir()
-        why = "the folder is gone" if gone else getattr(refused, "strerror", None) or str(refused)
+        why = "there is no such folder" if gone else getattr(refused, "strerror", None) or str(refused)
         return cls(
             f"Results cannot be written to {folder} ({why}): put that right and start the same command "
             "again; it goes on where it stopped."
         )
-
-
-def sync(path: Path) -> None:
-    """Returns when a file, or the names in a folder, are on the disk itself."""
-    if os.name != "posix" and path.is_dir():
-        return  # Windows opens no folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def publish(faces: Path, place: Path, run: Path) -> None:
@@ -77,25 +65,6 @@ def publish(faces: Path, place: Path, run: Path) -> None:
             folder.rename(place / folder.name)
         sync(place)
     shutil.rmtree(faces)
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name for a draft beside `path`, which takes its place when the block ends without an error."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    draft = Path(name)
-    try:
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # mkstemp's own mode keeps other users out
-        yield draft
-        sync(draft)
-        draft.replace(path)
-        sync(path.parent)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _make(place: Path, run: Path) -> None:

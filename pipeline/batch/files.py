@@ -7,7 +7,9 @@ from pathlib import Path
 from pipeline.batch.contact_sheet import write_contact_sheets
 from pipeline.batch.disk import CannotWrite
 from pipeline.batch.live_link import FPS, write_live_link
+from pipeline.batch.live_link import NAME as LIVE_LINK
 from pipeline.batch.manifest import read_manifests
+from pipeline.batch.report import NAME as REPORT
 from pipeline.batch.report import write_report
 from pipeline.batch.summary import NAME, PARQUET, write_csv, write_parquet
 
@@ -25,7 +27,7 @@ def write_run_files(
         CannotWrite: the folder takes no files.
         ChainRigError: Parquet is asked for, and its package is missing.
     """
-    wanted = [folder / PARQUET] * parquet + [folder / NAME]
+    wanted = [folder / PARQUET] * parquet + [folder / name for name in (REPORT, LIVE_LINK, NAME)]
     with CannotWrite.told(folder):
         if _up_to_date(wanted, folder):
             return []

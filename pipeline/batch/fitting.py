@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pipeline.batch.manifest import FittedFace
 from pipeline.config import Config
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Fitted:
     index: int
     result: "FitResult | FitFailure"
     config: Config
+    glb: bytes | None = None
 
     @property
     def told(self) -> FittedFace:
@@ -40,32 +42,32 @@ class Fitted:
 
         if isinstance(self.result, FitFailure):
             return failure_files(self.result, self.index)
-        return fit_files(self.result, self.index, self.config)
+        return fit_files(self.result, self.index, self.config, glb=self.glb)
 
 
-def load(config: Config, choice: Choice) -> "FitImage":
+def load(config: Config, choice: Choice, glb: bool = False) -> "FitImage":
     """The function that fits an image file.
 
     Args:
         choice: whether all faces are fitted, or the largest.
+        glb: whether each gets a face.glb.
 
     Raises:
         ChainRigError: the configuration cannot be used.
     """
-    import torch
-
     from pipeline.fit import FaceFitter
 
-    torch.set_num_threads(config.fit.threads)
-    return partial(fit_image, FaceFitter(config), choice)
+    use_machine(config.fit.threads)
+    return partial(fit_image, FaceFitter(config), choice, glb)
 
 
-def fit_image(fitter: "FaceFitter", choice: Choice, path: Path) -> Sequence[Fitted]:
+def fit_image(fitter: "FaceFitter", choice: Choice, glb: bool, path: Path) -> Sequence[Fitted]:
     """The chosen faces of an image file, left to right; one that cannot be fitted has its reason.
 
     Raises:
         ChainRigError: it is no image, or shows no face.
     """
+    from pipeline.outputs.face_glb import face_glb
     from pipeline.result import FitFailure
     from pipeline.target.faces import find_doubtful_face, find_faces
     from pipeline.target.photo import read_photo
@@ -82,6 +84,8 @@ def fit_image(fitter: "FaceFitter", choice: Choice, path: Path) -> Sequence[Fitt
         try:
             result = fitter.fit(photo, faces[index])
         except ChainRigError as refused:
-            result = FitFailure(photo, faces[index], str(refused))
-        done.append(Fitted(index, result, fitter.config))
+            done.append(Fitted(index, FitFailure(photo, faces[index], str(refused)), fitter.config))
+        else:
+            data = face_glb(result, fitter.rig, fitter.studio.deform) if glb else None
+            done.append(Fitted(index, result, fitter.config, data))
     return done

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.batch.disk import whole_file
-from pipeline.batch.manifest import Entry
+from pipeline.batch.manifest import BRIDGED, Entry
 from pipeline.batch.summary import read_fit
+from pipeline.outputs.whole_file import whole_file
 
 NAME = "live_link.csv"
 FPS = 30.0  # frames a second, as the app records
-BRIDGED = "Bridged"  # after the app's own columns: 1 where a frame shows no face, and lies between others
+BRIDGE_COLUMN = (
+    "Bridged"  # after the app's own columns: 1 where a frame shows no face, and lies between others
+)
 
 
 def write_live_link(folder: Path, entries: Sequence[Entry], fps: float = FPS, bridges: bool = False) -> Path:
@@ -27,10 +29,10 @@ def write_live_link(folder: Path, entries: Sequence[Entry], fps: float = FPS, br
             lines = _lines(folder, entry, bridges)
             if lines is None:
                 continue
-            mark = [str(int(any(face.status == "bridged" for face in entry.faces)))] * bridges
+            mark = [str(int(any(face.status == BRIDGED for face in entry.faces)))] * bridges
             if not header:
                 header = lines[0]
-                file.write(",".join([header, *[BRIDGED] * bridges]) + "\n")
+                file.write(",".join([header, *[BRIDGE_COLUMN] * bridges]) + "\n")
             file.write(",".join([timecode(frame, fps), *lines[1].split(",")[1:], *mark]) + "\n")
     return path
 
@@ -43,7 +45,7 @@ def timecode(frame: int, fps: float = FPS) -> str:
 
 def _lines(folder: Path, entry: Entry, bridges: bool) -> list[str] | None:
     """The header and the frame of an image's controls.csv."""
-    good = [face for face in entry.faces if face.error is None or bridges and face.status == "bridged"]
+    good = [face for face in entry.faces if face.error is None or bridges and face.status == BRIDGED]
     faces = [folder / entry.output / f"face-{face.index}" for face in good]
     if not faces:
         return None

@@ -12,11 +12,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.batch.disk import CannotWrite, sync
+from pipeline.batch.disk import CannotWrite
 from pipeline.batch.recipe import Recipe
+from pipeline.outputs.whole_file import sync
 
 SCHEMA = "chainrig.batch/1"
 NAME = "manifest.jsonl"
+
+
+BRIDGED = "bridged"  # status of a sequence's frame without a face, between its neighbours
 
 
 @dataclass(frozen=True)

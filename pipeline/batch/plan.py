@@ -23,7 +23,10 @@ WORDS: dict[Why, str] = {
     "missing": "without their files",
 }
 FILES = ("fit.json", "overlay.png", "controls.csv", "config.yaml")  # of a face; the first, if it failed
-_OWN = re.compile(r"manifest.*\.jsonl|summary\..*|live_link\.csv|contact_sheet.*|report.*", re.IGNORECASE)
+_OWN = re.compile(
+    r"manifest.*\.jsonl|summary\..*|live_link\.csv|contact_sheet.*|report.*|subject\.json|sequence\.glb",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def make_plan(
     recipe: Recipe,
     folder: Path,
     retry_failed: bool = False,
+    files: Sequence[str] = FILES,
 ) -> Plan:
     """The plan for these images.
 
@@ -73,6 +77,7 @@ def make_plan(
         outputs: of every image, see `outputs_of`.
         known: last entries of the manifests.
         retry_failed: try again what failed, also where nothing changed.
+        files: of a fitted face.
     """
     tasks: list[Task] = []
     why: Counter[Why] = Counter()
@@ -80,7 +85,7 @@ def make_plan(
     done = failed = 0
     for image in images:
         entry, output = known.get(image.name), outputs[image.name]
-        reason = _reason(image, output, entry, recipe, folder, retry_failed)
+        reason = _reason(image, output, entry, recipe, folder, retry_failed, files)
         if reason is not None:
             tasks.append(Task(image.name, image.path, output))
             why[reason] += 1
@@ -125,7 +130,13 @@ def sha256_of(path: Path) -> str:
 
 
 def _reason(
-    image: Image, output: str, entry: Entry | None, recipe: Recipe, folder: Path, retry_failed: bool
+    image: Image,
+    output: str,
+    entry: Entry | None,
+    recipe: Recipe,
+    folder: Path,
+    retry_failed: bool,
+    files: Sequence[str],
 ) -> Why | None:
     if entry is None or entry.output != output:
         return "new"
@@ -135,8 +146,10 @@ def _reason(
         return "settings"
     if retry_failed and entry.lacks_a_face:
         return "failed"
-    if not all(_whole(folder / output / f"face-{face.index}", face.error is None) for face in entry.faces):
-        return "missing"
+    for face in entry.faces:
+        place = folder / output / f"face-{face.index}"
+        if not all((place / name).is_file() for name in (files if face.error is None else FILES[:1])):
+            return "missing"
     return None
 
 
@@ -149,10 +162,6 @@ def _changed(path: Path, entry: Entry) -> bool:
         return stat.st_mtime_ns != entry.mtime_ns and sha256_of(path) != entry.sha256
     except OSError:
         return entry.sha256 != ""  # it could not be read before, either
-
-
-def _whole(face: Path, fitted: bool) -> bool:
-    return all((face / name).is_file() for name in (FILES if fitted else FILES[:1]))
 
 
 def _folded(name: str) -> str:

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 Prepare = Callable[[], Callable[[Task], Result]]
 
 TRIES = 2  # a process that is killed, for want of memory, say, is not always its task's fault
+SEE_ABOVE = "what they printed before that may say why."
 _processes = get_context("spawn")  # started anew: a fork of a process with torch's threads may hang
 
 
@@ -44,9 +45,15 @@ class Lost:
 
 @dataclass(frozen=True)
 class Died:
-    """What is heard of a worker that has ended, and how it did."""
+    """What is heard of a worker that has ended.
+
+    Attributes:
+        how: it did.
+        starved: whether it may have been for want of memory.
+    """
 
     how: str
+    starved: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,8 @@ class Pool(Generic[Task, Result]):
 
     Attributes:
         prepare: called once in each process; gives the function that does a task. Picklable, like tasks and
-            results. A ChainRigError of either stops everything; another exception of a task is its own.
+            results. A ChainRigError of either stops everything, and so does any exception of `prepare`;
+            another exception of a task is its own.
         workers: how many processes.
         seconds: the longest that one task may take; None: as long as it likes.
     """
@@ -92,8 +100,12 @@ class Pool(Generic[Task, Result]):
                     stillborn = 0 if job is not None or answer is Signal.READY else stillborn + 1
                     if isinstance(answer, Died) and stillborn >= TRIES:
                         raise ChainRigError(
-                            f"{TRIES} workers ended while they were starting ({answer.how}): if memory is "
-                            "short, give fewer with --workers."
+                            f"{TRIES} workers ended while they were starting ({answer.how}): "
+                            + (
+                                "if memory is short, give fewer with --workers."
+                                if answer.starved
+                                else SEE_ABOVE
+                            )
                         )
                     if waiting and not isinstance(answer, Died) and answer is not Signal.OVERDUE:
                         worker.give(waiting.popleft(), self.seconds)
@@ -120,7 +132,8 @@ class Pool(Generic[Task, Result]):
 
     def _result(self, answer: Any) -> Any:
         if isinstance(answer, Died):
-            return Lost(f"Its worker ended {TRIES} times ({answer.how}): memory may be short.")
+            perhaps = ": memory may be short." if answer.starved else "."
+            return Lost(f"Its worker ended {TRIES} times ({answer.how}){perhaps}")
         if answer is Signal.OVERDUE:
             return Lost(f"It took longer than the {self.seconds:g} s that it may take (--time-limit).")
         return answer
@@ -141,7 +154,21 @@ def crash(error: Exception) -> str:
     """A mistake of ours, or of the machine's, in one line."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(last.filename).name}, line {last.lineno}"
-    return lacking(error) or f"{type(error).__name__}: {error} ({where})"
+    return lacking(error) or f"{type(error).__name__}: {' '.join(str(error).split())} ({where})"
+
+
+def started_with(prepare: Prepare[Task, Result]) -> Callable[[Task], Result]:
+    """What does tasks, from now on.
+
+    Raises:
+        ChainRigError: it cannot be prepared; for an exception that nobody foresaw, too.
+    """
+    try:
+        return prepare()
+    except ChainRigError:
+        raise
+    except Exception as mistake:
+        raise ChainRigError(f"The workers cannot start: {crash(mistake)}") from None
 
 
 def cores() -> int:
@@ -189,7 +216,8 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode or 0
-            return Died(f"signal {-code}" if code < 0 else f"exit code {code}")
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            return Died(how, starved=-code == signal.SIGKILL)
 
     def end(self) -> None:
         self.process.kill()
@@ -202,7 +230,7 @@ def _serve(prepare: Prepare[Any, Any], pipe: "connection.Connection[Any, Any]") 
     """What a worker does all its life."""
     end_with_parent()
     try:
-        do = prepare()
+        do = started_with(prepare)
         pipe.send(Signal.READY)
         while True:
             task = pipe.recv()

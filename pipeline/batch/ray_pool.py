@@ -17,6 +17,7 @@ from pipeline.batch.pool import (
     crash,
     deadline,
     patience,
+    started_with,
 )
 from pipeline.errors import ChainRigError
 
@@ -87,7 +88,7 @@ class _Actor:
 
     def start(self) -> Any:
         try:
-            self.do = self.prepare()
+            self.do = started_with(self.prepare)
         except ChainRigError as refused:
             return refused
         return Signal.READY

@@ -1,6 +1,7 @@
 """What results depend on besides the image: settings, weights and assets, versions."""
 
 import hashlib
+import json
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ from pipeline.errors import ChainRigError
 if TYPE_CHECKING:
     from pipeline.config import Config
 
+_FILES = (("fit", "rig"), ("fit", "subject"), ("landmarks", "bias_file"))  # settings that name one
 PACKAGES = ("chainrig", "torch", "numpy", "numba")
 
 
@@ -41,7 +43,11 @@ def recipe_of(config: "Config", faces: str) -> Recipe:
         ChainRigError: a file that the settings name cannot be read.
     """
     told = type(config).model_validate_json(config.model_dump_json())  # a default 0 is a user's 0.0
-    settings = hashlib.sha256(f"{told.model_dump_json()} {faces}".encode()).hexdigest()
+    values = told.model_dump(mode="json")
+    for section, name in _FILES:  # what is in them counts as weights, and folders may be moved
+        if values[section][name] is not None:
+            values[section][name] = Path(values[section][name]).name
+    settings = hashlib.sha256(f"{json.dumps(values)} {faces}".encode()).hexdigest()
     weights = hashlib.sha256()
     for path in [*_shipped(), *_named(config)]:
         try:
@@ -61,7 +67,7 @@ def _shipped() -> list[Path]:
 
 def _named(config: "Config") -> list[Path]:
     """The files that settings name; a detector may go by a name, and then has its hash in that."""
-    files = [config.fit.rig, config.fit.subject, config.landmarks.bias_file]
+    files = [getattr(getattr(config, section), name) for section, name in _FILES]
     detector = Path(config.landmarks.detector)
     return [Path(name) for name in files if name is not None] + [detector] * detector.is_file()
 

@@ -14,10 +14,10 @@ from urllib.parse import quote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from pipeline.batch.disk import whole_file
-from pipeline.batch.manifest import Entry, FittedFace
+from pipeline.batch.manifest import BRIDGED, Entry, FittedFace
 from pipeline.batch.report_thumbnails import SIDE, thumbnails
 from pipeline.batch.summary import MEASURES, fitted, read_fit, records
+from pipeline.outputs.whole_file import whole_file
 
 NAME = "report.html"
 MOST = 5000  # faces that are shown, and failed images: a browser stays quick, the page below 40 MB
@@ -26,11 +26,15 @@ STRONGEST = 4
 
 
 def write_report(folder: Path, entries: Iterable[Entry], most: int = MOST) -> Path:
-    """Writes the page of a run: its worst `most` faces, and as many that failed. Raises OSError."""
+    """Writes the page of a run: its worst `most` faces, as many that failed, and as many that are bridged.
+
+    Raises OSError.
+    """
     entries = list(entries)
     fits = sorted(fitted(entries), key=lambda found: -(found[1].residual_percent_iod or 0))
-    lost = [found for found in _failed(entries)]
-    shown = [*sorted(lost[:most], key=lambda found: found[0].input), *fits[:most]]
+    lost = [found for found in _without_fit(entries) if not _is_bridged(found[1])]
+    bridged = [found for found in _without_fit(entries) if _is_bridged(found[1])]
+    shown = [*sorted(lost[:most], key=lambda found: found[0].input), *bridged[:most], *fits[:most]]
     rows = [row for entry, face in shown for row in records(folder, [_only(entry, face)])]
     expressions = _expressions(folder, fits[:most])
     names = [name for name in _numbers(rows) if name not in LEFT_OUT]
@@ -44,10 +48,11 @@ def write_report(folder: Path, entries: Iterable[Entry], most: int = MOST) -> Pa
             images=len(entries),
             fits=len(fits),
             lost=len(lost),
+            bridged=len(bridged),
             median=statistics.median(residuals) if residuals else None,
             worst=max(residuals, default=None),
             ninetieth=_quantile(residuals, 0.9),
-            left_out=len(fits) - len(fits[:most]) + len(lost) - len(lost[:most]),
+            left_out=sum(max(0, len(found) - most) for found in (fits, lost, bridged)),
             statuses=sorted({row["status"] for row in rows}),
             numbers=[name for name in names if name in MEASURES],
             controls=[name for name in names if name not in MEASURES],
@@ -74,11 +79,15 @@ def _pages() -> Environment:
     )
 
 
-def _failed(entries: Iterable[Entry]) -> Iterable[tuple[Entry, FittedFace | None]]:
+def _without_fit(entries: Iterable[Entry]) -> Iterable[tuple[Entry, FittedFace | None]]:
     for entry in entries:
         if not entry.faces:
             yield entry, None
         yield from ((entry, face) for face in entry.faces if face.error is not None)
+
+
+def _is_bridged(face: FittedFace | None) -> bool:
+    return face is not None and face.status == BRIDGED
 
 
 def _only(entry: Entry, face: FittedFace | None) -> Entry:

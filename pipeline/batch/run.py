@@ -12,10 +12,10 @@ from pipeline.batch.discovery import Image, in_shard
 from pipeline.batch.disk import PRIVATE, CannotWrite
 from pipeline.batch.lock import WHOLE, only_run
 from pipeline.batch.manifest import NAME, Entry, Manifest, read_manifests
-from pipeline.batch.plan import Plan, Task, make_plan, outputs_of
+from pipeline.batch.plan import FILES, Plan, Task, make_plan, outputs_of
 from pipeline.batch.pool import Lost, Pool, Prepare, cores
 from pipeline.batch.recipe import Recipe
-from pipeline.batch.work import FitImage, Run, failed, worker
+from pipeline.batch.work import FitImage, Group, Run, failed, worker
 
 Engine = Literal["local", "ray"]
 
@@ -32,7 +32,9 @@ class Batch:
         retry_failed: try again what failed before.
         workers: processes; None: one a core, here or of the cluster.
         seconds: the longest that one image may take.
+        together: images that a worker fits side by side, which pays on a GPU.
         engine: whose processes: this machine's or a Ray cluster's.
+        files: that each fitted face is to have; where one is missing, the image is done again.
     """
 
     images: Sequence[Image]
@@ -43,7 +45,9 @@ class Batch:
     retry_failed: bool = False
     workers: int | None = None
     seconds: float | None = None
+    together: int = 1
     engine: Engine = "local"
+    files: tuple[str, ...] = FILES
 
     @property
     def share(self) -> str:
@@ -55,7 +59,17 @@ class Batch:
         outputs = outputs_of(self.images, known)
         shard = self.shard
         mine = [image for image in self.images if shard is None or in_shard(image.name, shard)]
-        return make_plan(mine[: self.limit], outputs, known, self.recipe, self.folder, self.retry_failed)
+        return make_plan(
+            mine[: self.limit], outputs, known, self.recipe, self.folder, self.retry_failed, self.files
+        )
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other runs out of the folder. Raises as `begun` does."""
+        with CannotWrite.told(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with only_run(self.folder, self.share):
+            yield
 
     @contextlib.contextmanager
     def begun(self, load: Callable[[], FitImage]) -> Iterator[tuple[Plan, Iterator[Entry]]]:
@@ -68,9 +82,7 @@ class Batch:
             ChainRigError: another run has the folder, or the work cannot be done at all.
             CannotWrite: the folder takes no results, or takes no more.
         """
-        with CannotWrite.told(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        with only_run(self.folder, self.share):
+        with self.held():
             drafts = self._empty_drafts()
             try:
                 plan = self.plan()
@@ -82,24 +94,40 @@ class Batch:
             finally:
                 shutil.rmtree(drafts, ignore_errors=True)
 
-    def _entries(self, plan: Plan, prepare: Prepare[Task, Entry]) -> Generator[Entry, None, None]:
+    def _entries(self, plan: Plan, prepare: Prepare[Group, list[Entry]]) -> Generator[Entry, None, None]:
         if not plan.tasks:
             return
         name = NAME if self.shard is None else f"manifest-{self.share}.jsonl"
-        team = self._team(prepare)
+        groups = _cut(plan.tasks, self.together)
         with contextlib.closing(Manifest(self.folder / name)) as manifest:
-            with contextlib.closing(team.run(plan.tasks)) as results:
-                for task, result in results:
-                    entry = failed(task, self.recipe, result.why) if isinstance(result, Lost) else result
+            with contextlib.closing(self._fitted(prepare, groups, self.together)) as entries:
+                for entry in entries:
                     manifest.append(entry)
                     yield entry
 
-    def _team(self, prepare: Prepare[Task, Entry]) -> Pool[Task, Entry]:
+    def _fitted(
+        self, prepare: Prepare[Group, list[Entry]], groups: list[Group], size: int
+    ) -> Generator[Entry, None, None]:
+        """Entries as they are done. A group that is lost is done again one by one: one image is to blame."""
+        alone: list[Group] = []
+        with contextlib.closing(self._team(prepare, size).run(groups)) as results:
+            for group, result in results:
+                if not isinstance(result, Lost):
+                    yield from result
+                elif size > 1:
+                    alone += _cut(group, 1)
+                else:
+                    yield from (failed(task, self.recipe, result.why) for task in group)
+        if alone:
+            yield from self._fitted(prepare, alone, 1)
+
+    def _team(self, prepare: Prepare[Group, list[Entry]], size: int) -> Pool[Group, list[Entry]]:
+        seconds = None if self.seconds is None else self.seconds * size
         if self.engine == "ray":
             from pipeline.batch.ray_pool import RayPool, connect
 
-            return RayPool(prepare, connect(self.workers), self.seconds)
-        return Pool(prepare, self.workers or cores(), self.seconds)
+            return RayPool(prepare, connect(self.workers), seconds)
+        return Pool(prepare, self.workers or cores(), seconds)
 
     def _empty_drafts(self) -> Path:
         """Where files are until they are whole; a killed run's are removed."""
@@ -109,3 +137,8 @@ class Batch:
                 shutil.rmtree(drafts)
             drafts.mkdir(parents=True)
         return drafts
+
+
+def _cut(tasks: Sequence[Task], size: int) -> list[Group]:
+    """In order, `size` a group; the last may be smaller."""
+    return [tuple(tasks[first : first + size]) for first in range(0, len(tasks), size)]

@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch.disk import whole_file
 from pipeline.batch.manifest import Entry, FittedFace
 from pipeline.errors import ChainRigError
+from pipeline.outputs.whole_file import whole_file
 
 NAME, PARQUET = "summary.csv", "summary.parquet"
 TOGETHER = 5000  # rows that Parquet keeps in one group, and this program in memory

@@ -34,6 +34,9 @@ class FaceFiles(Protocol):
         ...
 
 
+Group = tuple[Task, ...]
+"""Images that a worker does side by side."""
+
 FitImage = Callable[[Path], Sequence[FaceFiles]]
 """Fits the faces of an image file. Raises ChainRigError where that shows none."""
 
@@ -52,9 +55,22 @@ class Run:
     recipe: Recipe
 
 
-def worker(run: Run, load: Callable[[], FitImage]) -> Callable[[Task], Entry]:
-    """What a process does with each task, once it has loaded what fits need."""
-    return partial(fit_one, run, load())
+def worker(run: Run, load: Callable[[], FitImage]) -> Callable[[Group], list[Entry]]:
+    """What a process does with each group of tasks, once it has loaded what fits need."""
+    return partial(fit_group, run, load())
+
+
+def fit_group(run: Run, fit: FitImage, group: Group) -> list[Entry]:
+    """`fit_one` for each, side by side: they share the passes through the chain.
+
+    Raises:
+        CannotWrite: the run's folder takes no results.
+    """
+    if len(group) == 1:
+        return [fit_one(run, fit, group[0])]
+    from pipeline.lockstep import run_together
+
+    return run_together([partial(fit_one, run, fit, task) for task in group])
 
 
 def fit_one(run: Run, fit: FitImage, task: Task) -> Entry:

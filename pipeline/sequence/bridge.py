@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch.manifest import FittedFace
+from pipeline.batch.manifest import BRIDGED, FittedFace
 from pipeline.head_angles import yaw_pitch_roll
 
-STATUS = "bridged"
 COMES_ALONG = ("schema", "rig", "deformer", "detector", "identity", "camera", "subject")  # what does not move
 
 
@@ -57,7 +56,7 @@ class Bridge:
 
     @property
     def told(self) -> FittedFace:
-        return FittedFace(0, STATUS, error=self.why)
+        return FittedFace(0, BRIDGED, error=self.why)
 
     def files(self) -> dict[str, bytes]:
         document = self.document()
@@ -95,7 +94,7 @@ class Bridge:
             },
             "between": [one.name for one in self.ends],
             "error": self.why,
-            "status": STATUS,
+            "status": BRIDGED,
         }
 
     def _between(self, values: list[Mapping[Any, float]]) -> dict[Any, float]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from pipeline.batch.fitting import Fitted
 from pipeline.batch.work import FaceFiles
 from pipeline.config import Config
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 from pipeline.fit import FaceFitter
 from pipeline.objective import robust_loss
@@ -31,7 +32,7 @@ class FacePerformer:
     """
 
     def __init__(self, config: Config, motion: Motion, fps: float, video: VideoReader | None) -> None:
-        torch.set_num_threads(config.fit.threads)
+        use_machine(config.fit.threads)
         self.fitter = FaceFitter(config)
         self.stiffness = motion.stiffness(self.fitter.rig.controls, fps)
         self.video = video

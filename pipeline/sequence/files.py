@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from pipeline.batch.disk import CannotWrite, whole_file
+from pipeline.batch.disk import CannotWrite
 from pipeline.batch.files import write_run_files
+from pipeline.batch.manifest import NAME as MANIFEST
 from pipeline.batch.manifest import read_manifests
 from pipeline.batch.summary import read_fit
+from pipeline.outputs.whole_file import whole_file
 from pipeline.sequence.frames import Footage
 
 GLB = "sequence.glb"
@@ -19,7 +21,9 @@ def write_sequence_files(folder: Path, footage: Footage, parquet: bool = False) 
         ChainRigError: Parquet is asked for, and its package is missing.
     """
     paths = write_run_files(folder, parquet, [frame.name for frame in footage.frames], footage.fps)
-    return [*paths, write_glb(folder, footage)] if paths or not (folder / GLB).exists() else []
+    glb, manifest = folder / GLB, folder / MANIFEST
+    old = not glb.exists() or glb.stat().st_mtime_ns <= manifest.stat().st_mtime_ns
+    return [*paths, write_glb(folder, footage)] if paths or old else []
 
 
 def write_glb(folder: Path, footage: Footage) -> Path:
@@ -40,7 +44,9 @@ def write_glb(folder: Path, footage: Footage) -> Path:
                 documents.append((frame.place, document))
     first = documents[0][1]
     rig = fittable_rig(None if first["rig"] == "head_rig" else first["rig"], first["deformer"])
-    data = export_motion(rig, performance_of(rig, documents, footage.fps), first["identity"])
+    looks = (document.get("appearance") for _, document in documents)
+    colours = next((look["colours"] for look in looks if look), None)  # of the first frame that has some
+    data = export_motion(rig, performance_of(rig, documents, footage.fps), first["identity"], colours)
     with CannotWrite.told(folder), whole_file(folder / GLB) as draft:
         draft.write_bytes(data)
     return folder / GLB

@@ -28,8 +28,8 @@ class Motion:
         steadiness: factor of all precisions; more is smoother.
     """
 
-    expression: float = 0.07
-    eyes: float = 0.3
+    expression: float = 0.06
+    eyes: float = 0.15
     rotation: float = 0.02
     translation: float = 0.003
     steadiness: float = 1.0

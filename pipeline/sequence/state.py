@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.batch.disk import PRIVATE, CannotWrite, whole_file
+from pipeline.batch.disk import PRIVATE, CannotWrite
+from pipeline.outputs.whole_file import whole_file
 from pipeline.sequence.joint import Found
 from pipeline.sequence.performer import Tracked
 

@@ -19,19 +19,20 @@ function number(row, name) {
 const shown = (value) => (Math.abs(value) < 100 ? value.toFixed(2) : value.toFixed(0)).replace("-", "−");
 
 function fill(item, row) {
-  const failed = row.residual === null;
+  const bridged = row.status === "bridged", failed = row.residual === null;
   const link = (file, text, label) => make("a", { href: `${row.link}/${file}`, textContent: text, ariaLabel: label ?? null });
   const picture = failed
-    ? make("div", { className: "picture", textContent: "no fit" })
+    ? make("div", { className: "picture", textContent: bridged ? "between its neighbours" : "no fit" })
     : make("a", { className: "picture", href: `${row.link}/overlay.png`, tabIndex: -1 });
   if (!failed && row.picture) {
     picture.append(make("img", { src: `data:image/webp;base64,${row.picture}`, alt: `Photo and rig of ${row.name}` }));
   }
   const title = row.face ? `${row.name}, face ${row.face}` : row.name;
   const status = make("span", { className: `status ${row.status}`, textContent: row.status.replaceAll("_", " ") });
-  const who = make("p", { className: "who" }, failed ? title : link("overlay.png", title), " ", status);
+  const own = bridged ? link("fit.json", title) : failed ? title : link("overlay.png", title);
+  const who = make("p", { className: "who" }, own, " ", status);
   const main = make("div", {}, who);
-  if (row.error) main.append(make("p", { className: "why", textContent: row.error }));
+  if (row.error) main.append(make("p", { className: `why ${row.status}`, textContent: row.error }));
   const asked = [el("sort").value, el("column").value].filter((name) => names.includes(name));
   const chips = [...new Set([...asked, ...row.strongest])].filter((name) => number(row, name) !== null);
   main.append(make("ul", { className: "strongest" }, ...chips.map((name) =>
@@ -43,7 +44,8 @@ function fill(item, row) {
     residual.append(row.residual.toFixed(2), make("small", { textContent: "% IOD" }), meter);
   }
   const files = make("div", { className: "files" });
-  if (!failed) files.append(...["overlay.png", "fit.json", "controls.csv"].map((file) => link(file, file, `${file} of ${title}`)));
+  const written = bridged ? ["fit.json", "controls.csv"] : failed ? [] : ["overlay.png", "fit.json", "controls.csv"];
+  files.append(...written.map((file) => link(file, file, `${file} of ${title}`)));
   item.replaceChildren(picture, main, residual, files);
 }
 
@@ -65,7 +67,7 @@ function compare(a, b) {
   if (by === "name") return -order * a.name.localeCompare(b.name, undefined, { numeric: true });
   const [x, y] = [number(a, by), number(b, by)];
   if (x === null || y === null) {
-    const nulls = by === "residual" ? order : 1; // failures are the worst; elsewhere what has no number comes last
+    const nulls = by === "residual" ? order : 1; // without a fit is the worst; elsewhere what has no number comes last
     return nulls * ((x === null) - (y === null));
   }
   return order * (x - y);
