@@ -65,6 +65,12 @@ def _shared() -> tuple[Rig, HeadTexture]:
     return Rig.load(), HeadTexture.load()
 
 
+@cache
+def head_widths() -> Tensor:
+    """`(N,)` float64: the standard deviations of heads' shapes that are drawn."""
+    return (IDENTITY * identity_stiffness(_shared()[0])).rsqrt()
+
+
 def draw(seed: int) -> tuple[Tensor, Light, Material, float]:
     """X1 `(K,)` float64, light, colours and the focal length in pixels."""
     rig, texture = _shared()
@@ -83,7 +89,7 @@ def draw(seed: int) -> tuple[Tensor, Light, Material, float]:
             taken.append(names[k])
             x[space.index(names[k])] = uniform(0, STRONGEST)
     identity = space.groups["identity"]
-    width = (IDENTITY * identity_stiffness(rig)).rsqrt()
+    width = head_widths()
     x[identity] = (width * torch.randn(len(width), generator=noise, dtype=torch.float64)).clamp(
         space.low[identity], space.high[identity]
     )

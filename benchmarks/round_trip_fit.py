@@ -16,7 +16,7 @@ from pipeline.fit import FaceFitter
 from pipeline.result import FitResult
 from pipeline.rigs.gltf_export import export_gltf
 from pipeline.rigs.import_rig import import_rig
-from pipeline.rigs.look import albedo_of
+from pipeline.rigs.texture import albedo_of
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
 

@@ -1,155 +1,162 @@
 """Does the ± of a fit mean something? Renders whose controls are known, fitted with landmarks of known error.
 
-    python benchmarks/uncertainty.py [--renders 200] [--workers 2] [--json FILE] [--set a.b=c …]
+    python benchmarks/uncertainty.py [--renders 200] [--workers 2] [--rows FILE] [--json FILE] [--set a.b=c …]
 
-Every render shows the default rig with expressions drawn from the fit's own prior (inside their ranges) and a
-head pose of a portrait. The detector reads it, errors of the size that the fit is told (`residual_percent`)
-are added to its landmarks, and the fit must find expressions and pose again; identity and lens are known. If
-± is right, 68 % of the true controls lie within one ± of the estimate where errors are Gaussian, and up to
-76 % where an estimate stands at the end of its range.
+Renders are those of `known_controls.py`: heads from the fit's prior, poses, lights, skins and distances of
+portraits. Their expressions are drawn
+
+- `--truths prior` from the density that the fit believes in, with its coupling of left and right and of both
+  eyes, inside their ranges, by Gibbs sampling;
+- `--truths few` as `known_controls.py` does: 6 to 12 of them anywhere up to 0.8, the others 0, each side and
+  each eye by itself. That is not what the fit believes, and ± is not made for it.
+
+The detector reads the picture, errors are added to its landmarks, and the fit must find the controls again;
+lens and, with `--heads known`, the head are given. Errors are normal and independent, of the size that ±
+supposes (pipeline/uncertainty.py): `--errors "by landmark"`, larger where landmarks stray more on renders;
+"uniform" of the same weight in sum, and "none". If ± is right, 68 % of the true controls lie within one ± of
+the estimate where errors are Gaussian, and up to 76 % where an estimate stands at the end of its range.
 
 On the first `--looked-at` renders the ± is also taken from the chain's own Jacobian, and every control is
 moved from end to end in front of renderer and detector: does `unobservable` name all that moves no landmark?
+`--rows` keeps every render, and a second run goes on there.
 """
 
 import argparse
 import json
 import multiprocessing
 import platform
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
+from known_controls import draw, photograph, truth_of
 from torch import Tensor
 
 from pipeline import uncertainty
-from pipeline.chain import build_stand_in
-from pipeline.config import Config, load_config
+from pipeline.calibrate import largest_face
+from pipeline.config import load_config
+from pipeline.deform.rig import Rig
 from pipeline.derivatives.pushed_columns import pushed_columns
 from pipeline.detect.embedding import SCORED
 from pipeline.detect.facemesh import FaceMesh
-from pipeline.detect.region import Region
 from pipeline.errors import ChainRigError
+from pipeline.face_prior import build_prior
 from pipeline.fit import FaceFitter
-from pipeline.objective import LandmarkObjective
-from pipeline.render.camera import Camera
 from pipeline.result import FitResult, Picture
 from pipeline.solve.priors import Prior
-from pipeline.target.faces import Face, Settled
+from pipeline.target.faces import Face
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo
-from pipeline.target.target import Target, seen_by
+from pipeline.target.target import Target
 
-SIDE, FOCAL = 512, 2000.0  # of the photo, pixels
-BLANK = Photo(torch.zeros(SIDE, SIDE, 3, dtype=torch.uint8), Path("render"), "")
-TURN, SHIFT = (0.2, 0.4, 0.1), (0.015, 0.015, 0.1)  # of a portrait, at most: radians and metres
-MIDDLE = (0.0, 0.035, -1.2)  # metres: about there is the origin between the eyes
 CHAIN_SMOOTHING = (
     0.03  # of the detector, for the chain's Jacobian: its size is right, see docs/uncertainty.md
 )
 SIZES = (0.0, 0.05, 0.1, 0.2, 0.3, 1.0)  # of ±, for the table
 GROUPS = ("brow", "cheek", "eyeBlink", "eyeLook", "eye", "jaw", "mouth", "nose", "tongue", "head")
+SHAPES = "identity"  # the group of all other controls
 
 
-class Known(FaceFitter):
-    """A fitter whose photo has already been read."""
+@dataclass(frozen=True)
+class Kind:
+    """What is drawn, given and added, see above."""
 
-    seen: Target
+    truths: str = "prior"
+    heads: str = "known"
+    errors: str = "by landmark"
+    settings: tuple[str, ...] = ()
 
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.studio.picture = self._no_picture  # type: ignore[method-assign]
+
+class Misread(FaceFitter):
+    """Fits to landmarks that the detector has read with errors of the size that ± supposes."""
+
+    seed = 0
+    kind = "none"
 
     def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:
-        return self.seen
+        target = super().target(photo, face, labels)
+        self.studio.picture = self._no_picture  # type: ignore[method-assign]
+        return target if self.kind == "none" else self.misread(target)
+
+    def misread(self, target: Target) -> Target:
+        """±'s own variance of a landmark is (`DOUBT` σ)² over its share of the weight."""
+        compared = target.comparison
+        if self.kind == "by landmark" and self.spread is not None:
+            compared = compared.whitened(self.spread)
+        sigma = target.iod * self.config.priors.residual_percent / 100
+        sd = (uncertainty.DOUBT * sigma / compared.share.sqrt()).float()
+        landmarks, noise = target.landmarks.clone(), torch.Generator().manual_seed(self.seed)
+        landmarks[list(SCORED), :2] += sd[:, None] * torch.randn(len(sd), 2, generator=noise)
+        return replace(
+            target,
+            mesh=target.mesh._replace(landmarks=landmarks),
+            landmarks=landmarks,
+            points=target.comparison.detected(landmarks.double()),
+        )
 
     def _no_picture(self, *_: Any) -> Picture:
         """Nobody looks at it."""
         return Picture(torch.zeros(1, 1, 4, dtype=torch.uint8), torch.eye(2, 3))
 
 
-@cache
-def fitter(settings: tuple[str, ...]) -> Known:
-    """Held to the default head, with the lens of the renders."""
-    made = FaceFitter(load_config(None, []))
-    held = [f"controls.{name}=0.0" for name in made.rig.identity_names]
-    return Known(load_config(None, [*held, f"camera.focal_px={FOCAL}", *settings]))
-
-
-def draw(prior: Prior, expression: slice, pose: slice, generator: torch.Generator) -> Tensor:
-    """Controls `(K,)`: expressions from exp(−prior) on [0, 1], the pose of a portrait."""
-    x = prior.mean.clone()
-    grid = torch.linspace(0, 1, 2001).double()
-    height = (
-        -0.5 * prior.precision[expression, None] * grid.square() - prior.sparsity[expression, None] * grid
-    )
-    x[expression] = grid[torch.multinomial(height.exp(), 1, generator=generator).squeeze(-1)]
-    about = torch.tensor([*TURN, *SHIFT]).double()
-    x[pose] = about * (2 * torch.rand(6, generator=generator, dtype=torch.float64) - 1)
-    x[pose.stop - 3 : pose.stop] += torch.tensor(MIDDLE).double()
+def from_prior(prior: Prior, which: slice, noise: torch.Generator, sweeps: int = 50) -> Tensor:
+    """`(E,)` float64 controls of a group, each in [0, 1], from exp(−prior): Gibbs sampling on a grid."""
+    grid = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    curvature = prior.curvature(prior.mean)[which, which]
+    x = torch.full((len(curvature),), 0.1, dtype=torch.float64)
+    slope = prior.gradient(torch.zeros_like(prior.mean))[which]  # where all are 0
+    for _ in range(sweeps):
+        for k in range(len(x)):
+            pull = slope[k] + curvature[k] @ x - curvature[k, k] * x[k]
+            height = -0.5 * curvature[k, k] * grid.square() - pull * grid
+            density = (height - height.max()).exp()
+            x[k] = grid[torch.multinomial(density, 1, generator=noise)]
     return x
 
 
-def photograph(fit: Known, x: Tensor, generator: torch.Generator, errors: str) -> tuple[Target, Camera]:
-    """What the detector reads on a render of x, with errors added, and the camera of its view.
-
-    Errors are independent and normal, of σ√n in every coordinate: that is what the fit's objective says of
-    landmarks, see pipeline/uncertainty.py. With `errors` "by landmark" they are larger where landmarks stray
-    more on renders: that is what W says.
-    """
-    focal, middle = torch.tensor(FOCAL), torch.full((2,), SIDE / 2)
-    plain = build_stand_in(fit.rig, Camera(focal, middle, size=(SIDE, SIDE)))
-    with torch.no_grad():
-        region = Region.around(plain(x.float()))
-        camera = Camera(focal, middle, region.crop_from_photo(), (region.size, region.size))
-        chain = fit.studio.chain(camera, fit.mesh)
-        seen = fit.mesh.forward_full(list(chain)[1](list(chain)[0](x.float())))
-    landmarks = seen.landmarks.clone()
-    even = LandmarkObjective.towards(landmarks, chain, plain, fit.config.priors.residual_percent)
-    share = torch.full((2 * len(SCORED),), 1 / uncertainty.DOUBT).double()
-    if errors == "by landmark":
-        share = uncertainty.whitening(even, fit.spread, 2 * len(SCORED))
-    sd = 1 / (even.per_pixel * share).float().view(-1, 2)
-    landmarks[list(SCORED), :2] += sd * torch.randn(sd.shape, generator=generator)
-    read = region.map_to_photo(landmarks)
-    return seen_by(fit.mesh, Settled(region, read, float(seen.presence)), (region, read)), camera
-
-
-def one(task: tuple[int, tuple[str, ...], str, bool]) -> dict[str, Any]:
+def one(index: int, kind: Kind, looked_at: int) -> dict[str, Any]:
     """One render: truth, estimate and ± of every control that is not held."""
-    index, settings, errors, looked_at = task
     torch.set_num_threads(1)
-    fit = fitter(settings)
-    space, generator = fit.rig.controls, torch.Generator().manual_seed(index)
-    truth = draw(fit.prior, space.groups["expression"], space.groups["pose"], generator)
-    fit.seen, camera = photograph(fit, truth, generator, errors)
-    box = torch.tensor([0.0, 0.0, SIDE, SIDE])
+    x, light, material, focal = draw(index)
+    config = load_config(None, [*kind.settings, f"camera.focal_px={focal}"])
+    if kind.truths == "prior":
+        rig = Rig.load()
+        expression = rig.controls.groups["expression"]
+        noise = torch.Generator().manual_seed(index)
+        x[expression] = from_prior(build_prior(rig, config.priors, {}), expression, noise)
+    if kind.heads == "known":
+        config = config.model_copy(update={"controls": config.controls | (truth_of(x).identity or {})})
+    photo, fit = photograph(x, light, material, focal), Misread(config)
+    fit.seed, fit.kind = index, kind.errors
     try:
-        found = fit.fit(BLANK, Face(box, 1.0, torch.zeros(6, 2)))
+        face = largest_face(photo)[1]
+        found = fit.fit(photo, face)
     except ChainRigError as error:
         return {"render": index, "failed": str(error)}
-    x, sd = estimate(fit, found), space.pack(found.uncertainty, space.rest.clone())
+    space = fit.rig.controls
+    at, sd = estimate(fit, found), space.pack(found.uncertainty, space.rest.clone())
     free = [k for k in range(len(space)) if fit.prior.low[k] < fit.prior.high[k]]
     row = {
         "render": index,
         "names": [space.names[k] for k in free],
-        "truth": truth[free].tolist(),
-        "estimate": x[free].tolist(),
+        "truth": x[free].tolist(),
+        "estimate": at[free].tolist(),
         "sd": sd[free].tolist(),
         "unobservable": [name for name in found.unobservable if space.index(name) in free],
         "residual_percent": found.residual_final,
         "status": found.status,
         "seconds": found.seconds,
     }
-    if looked_at:
-        row |= look(fit, x, camera, free)
+    if index < looked_at:
+        row |= look(fit, photo, face, at, free)
     return row
 
 
-def estimate(fit: Known, found: FitResult) -> Tensor:
+def estimate(fit: FaceFitter, found: FitResult) -> Tensor:
     """X1 `(K,)` of a fit."""
     space = fit.rig.controls
     x = space.pack(found.controls | found.identity, space.rest.clone())
@@ -157,20 +164,23 @@ def estimate(fit: Known, found: FitResult) -> Tensor:
     return x
 
 
-def look(fit: Known, x: Tensor, camera: Camera, free: list[int]) -> dict[str, Any]:
+def look(fit: Misread, photo: Photo, face: Face, x: Tensor, free: list[int]) -> dict[str, Any]:
     """± by the chain's own Jacobian, and how far each control's full range moves the detector's landmarks."""
-    space = fit.rig.controls
-    objective = fit.objective(fit.seen, camera)
+    space, target = fit.rig.controls, fit.target(photo, face)
+    camera = fit.camera(photo, target)
+    objective = fit.objective(target, camera)
+    seen_as = fit.dress(photo, target, camera, objective, x)
     residual = objective.residual(x)
     weight = uncertainty.whitening(objective, fit.spread, len(residual))
-    chain = fit.studio.chain(camera, FaceMesh.load(smoothing=CHAIN_SMOOTHING))
+    chain = fit.studio.chain(camera, FaceMesh.load(smoothing=CHAIN_SMOOTHING), seen_as)
     names = [space.names[k] for k in free]
     columns = pushed_columns(chain, x.float(), {"control": names})[-1].values  # [478, 3, free]
     at = torch.tensor([space.index(name) for name in names])
     jacobian = uncertainty.cheap_jacobian(objective, fit.rig, x)
     pushed = columns[list(SCORED), :2].flatten(0, 1).double() * objective.per_pixel[:, None]
     jacobian[:, at] = pushed
-    known = uncertainty.posterior(jacobian * weight[:, None], residual * weight, fit.prior, x)
+    prior = uncertainty.belief(fit.prior, fit.rig, fit.config.priors)
+    known = uncertainty.posterior(jacobian * weight[:, None], residual * weight, prior, x)
     moved = []
     for k in range(space.groups["expression"].stop):
         ends = [x.clone(), x.clone()]
@@ -181,7 +191,7 @@ def look(fit: Known, x: Tensor, camera: Camera, free: list[int]) -> dict[str, An
 
 
 def coverage(rows: list[dict[str, Any]], which: str = "sd") -> dict[str, Any]:
-    """Shares of true controls within ±1 and ±2, of the observable expressions, by group and by size of ±."""
+    """Shares of true controls within ±1 and ±2, of those that can be seen, by group and by size of ±."""
     entries = [
         (name, abs(truth - found) / sd, sd)
         for row in rows
@@ -201,15 +211,26 @@ def coverage(rows: list[dict[str, Any]], which: str = "sd") -> dict[str, Any]:
             "mean_sd": mean(sd for _, _, sd in chosen),
         }
 
-    def group(name: str) -> str:
-        return next(start for start in GROUPS if name.startswith(start))
-
-    table = {"all": entries, "expression": [e for e in entries if group(e[0]) != "head"]}
-    for start in GROUPS:
-        table[start] = [e for e in entries if group(e[0]) == start]
+    groups = {start: [e for e in entries if group(e[0]) == start] for start in (*GROUPS, SHAPES)}
+    identity, pose = groups.pop(SHAPES), groups["head"]
+    expression = [e for start in GROUPS for e in groups[start] if start != "head"]
+    table = {"all but identity": expression + pose, "expression": expression, **groups, SHAPES: identity}
     for low, high in zip(SIZES, SIZES[1:], strict=False):
-        table[f"± {low} to {high}"] = [e for e in table["expression"] if low <= e[2] < high]
+        table[f"± {low} to {high}"] = [e for e in expression if low <= e[2] < high]
     return {name: shares(chosen) for name, chosen in table.items() if chosen}
+
+
+@cache
+def shapes() -> frozenset[str]:
+    """The names of identity's controls."""
+    return frozenset(Rig.load().identity_names)
+
+
+def group(name: str) -> str:
+    """Of a control."""
+    if name in shapes():
+        return SHAPES
+    return next(start for start in GROUPS if name.startswith(start))
 
 
 def blind_spots(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -230,49 +251,49 @@ def blind_spots(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--renders", type=int, default=200)
-    parser.add_argument("--looked-at", type=int, default=4, help="renders for the chain's own Jacobian")
-    parser.add_argument("--errors", choices=("uniform", "by landmark"), default="uniform")
-    parser.add_argument("--first", type=int, default=0, help="seed of the first render")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
-    parser.add_argument("--rows", type=Path, help="keeps every render's numbers; a second run goes on there")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    settings = ("fit.derivatives=chain", *arguments.set)
-    tasks = [
-        (arguments.first + i, settings, arguments.errors, i < arguments.looked_at)
-        for i in range(arguments.renders)
-    ]
-    rows = []
-    if arguments.rows and arguments.rows.is_file():
-        rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
-    done = {row["render"] for row in rows}
-    tasks = [task for task in tasks if task[0] not in done]
-    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
-        for row in pool.imap_unordered(one, tasks, chunksize=1):
-            rows.append(row)
-            if arguments.rows:
-                with arguments.rows.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-            if len(rows) % 10 == 0:
-                print(f"{len(rows)} of {arguments.renders} renders", flush=True)
-    rows.sort(key=lambda row: row["render"])
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rows come to."""
     fitted = [row for row in rows if "failed" not in row]
-    document = {
-        "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{platform.machine()}, {platform.python_version()}, torch {torch.__version__}",
-        "settings": list(settings),
-        "errors": arguments.errors,
+    return {
         "renders": len(rows),
         "not_fitted": len(rows) - len(fitted),
+        "residual_percent_mean": mean(row["residual_percent"] for row in fitted),
         "seconds_a_fit": mean(row["seconds"] for row in fitted),
         "coverage": coverage(fitted),
         "coverage_by_chain": coverage(fitted, "chain_sd"),
         "blind_spots": blind_spots(fitted),
     }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--renders", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first render")
+    parser.add_argument("--truths", choices=("prior", "few"), default="prior")
+    parser.add_argument("--heads", choices=("known", "unknown"), default="known")
+    parser.add_argument("--errors", choices=("by landmark", "uniform", "none"), default="by landmark")
+    parser.add_argument("--looked-at", type=int, default=4, help="renders for the chain's own Jacobian")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    parser.add_argument("--rows", type=Path, help="keeps every render's numbers; a second run goes on there")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    kind = Kind(arguments.truths, arguments.heads, arguments.errors, tuple(arguments.set))
+    rows: list[dict[str, Any]] = []
+    if arguments.rows and arguments.rows.is_file():
+        rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
+    done = {row["render"] for row in rows}
+    seeds = range(arguments.first, arguments.first + arguments.renders)
+    todo = [seed for seed in seeds if seed not in done]
+    work = partial(one, kind=kind, looked_at=arguments.first + arguments.looked_at)
+    with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
+        for row in pool.imap_unordered(work, todo):
+            rows.append(row)
+            if arguments.rows:
+                with arguments.rows.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+            print(f"{len(rows)} of {arguments.renders} renders", flush=True)
+    document = asdict(kind) | summary(sorted(rows, key=lambda row: row["render"]))
     for title in ("coverage", "coverage_by_chain"):
         print(f"{title:20}{'controls':>9}{'±1 sd':>8}{'±2 sd':>8}{'rms':>7}{'mean ±':>8}")
         for name, row in document[title].items():
@@ -282,7 +303,12 @@ def main() -> None:
             )
     print(json.dumps(document["blind_spots"]))
     if arguments.json:
-        arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        about = {
+            "date": datetime.now(timezone.utc).date().isoformat(),
+            "machine": f"{platform.machine()}, {platform.python_version()}, torch {torch.__version__}",
+        }
+        text = json.dumps(about | document, indent=1, ensure_ascii=False)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
