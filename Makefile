@@ -1,7 +1,7 @@
 # make fit PHOTO=path   fit the rig to a photograph (default: the example), results in OUT
 # make test             everything that CI checks
 # Both make .venv on first use; a later run starts in seconds. Another Python: make fit PYTHON=python3.12
-# Tests of what is not installed are skipped; make test EXTRAS=dev,raytrace,cluster,parquet has all of it.
+# Tests of what is not installed are skipped; make test EXTRAS=dev,raytrace,cluster,parquet,usd has all of it.
 
 PYTHON ?= python3
 PHOTO ?= assets/example.png

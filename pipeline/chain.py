@@ -1,7 +1,11 @@
-"""The one place where the layers meet: controls → vertices → pixels → landmarks."""
+"""The layers of a chain, made for a rig and put together: controls → vertices → pixels → landmarks."""
 
 import copy
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from pipeline.config import DeformerKind
 from pipeline.deform.deform import Deformer
@@ -60,6 +64,60 @@ def build_renderer(
     if renderer == "raytrace":
         return RayTracer(*scene, light, **render)
     return Renderer(*scene, light, rasterizer=rasterizer, **render)
+
+
+def together(chains: Sequence[Pipeline]) -> Pipeline:
+    """N chains that differ in camera, texture and light alone, as one: `(N, K)` → `(N, L, 2 or 3)`.
+
+    Raises:
+        ValueError: they differ in more.
+    """
+    deform, first, detector = chains[0]
+    renderers = [renderer for _, renderer, _ in chains if type(renderer) is Renderer]
+    alike = all(list(chain)[::2] == [deform, detector] for chain in chains)
+    if not alike or len(renderers) < len(chains) or not isinstance(first, Renderer):
+        raise ValueError("Chains that run together have one deformer and one detector, and no ray tracer.")
+    if any(_shared(renderer) != _shared(first) for renderer in renderers):
+        raise ValueError("Chains that run together draw one mesh, in one size and manner.")
+
+    def each(parameter: Callable[[Renderer], Tensor]) -> Tensor:
+        """`(N, …)`; without the N where all have the very same."""
+        values = [parameter(renderer) for renderer in renderers]
+        return values[0] if all(value is values[0] for value in values) else torch.stack(values)
+
+    camera = Camera(
+        each(lambda r: r.camera.focal_px),
+        each(lambda r: r.camera.principal_point_px),
+        each(lambda r: r.camera.view),
+        first.camera.size,
+    )
+    material = first.material
+    material = Material(
+        each(lambda r: r.material.texture), material.specular, material.wrap, material.normal_map
+    )
+    light = Light(
+        each(lambda r: r.light.ambient),
+        each(lambda r: r.light.directional),
+        each(lambda r: r.light.direction),
+        each(lambda r: r.light.harmonics),
+    )
+    common = first.background, first.samples, first.outlines, first.rasterizer
+    return Pipeline([deform, Renderer(first.surface, material, camera, light, *common), detector])
+
+
+def _shared(renderer: Renderer) -> list[Any]:
+    """What renderers must have in common to draw as one."""
+    material = renderer.material
+    values = renderer.background, material.specular, material.wrap
+    return [
+        id(renderer.surface.triangles),
+        id(material.normal_map),
+        renderer.camera.size,
+        renderer.samples,
+        renderer.outlines,
+        renderer.rasterizer,
+        *(value.tolist() for value in values),
+    ]
 
 
 def build_stand_in(rig: Rig, camera: Camera) -> Pipeline:

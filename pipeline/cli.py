@@ -22,6 +22,7 @@ from pipeline.commands.render import render
 from pipeline.commands.retarget import retarget
 from pipeline.commands.rig import rig_app
 from pipeline.commands.train_detector import train_detector
+from pipeline.commands.usd import usd
 from pipeline.commands.view import view
 from pipeline.environment import lacking
 from pipeline.errors import ChainRigError
@@ -33,6 +34,7 @@ for command in (
     calibrate,
     evaluate,
     retarget,
+    usd,
     render,
     jacobian,
     view,

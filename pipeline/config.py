@@ -53,6 +53,9 @@ class Fit(Section):
         ge=0,
         description="width of the smooth rectifier in the detector's backward pass; 0: exact",
     )
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="what the chain runs on; cuda with --together of chainrig batch"
+    )
     threads: int = Field(
         default=1,
         ge=1,

@@ -23,7 +23,7 @@ from pipeline.render.lighting import Light
 from pipeline.render.material import Material
 from pipeline.render.passes import cut_out, passes
 from pipeline.render.renderer import Renderer
-from pipeline.rigs.look import texture_of
+from pipeline.rigs.texture import texture_of
 
 DISTANCE_M = 1.0  # from the camera to the head, where no control says otherwise
 MARGIN = 0.1  # beside the head, as a share of the picture's side

@@ -106,7 +106,7 @@ def fitted_run(folder: Path) -> Path:
         controls.write_text(json.dumps(values))
         skin = SKINS[number % len(SKINS)]
         chainrig("render", "--controls", controls, "--skin", skin, "--size", 512, "--out", picture, "--quiet")
-    chainrig("batch", images, "--out", run, "--config", "speed", "--workers", 1, "--quiet")
+    chainrig("batch", images, "--out", run, "--workers", 1, "--quiet")
     return run
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import torch
 
 from pipeline import assets
 from pipeline.cli import main
+from pipeline.environment import use_machine
 
-torch.set_num_threads(1)
+use_machine(1)
 NOT_IN_CI = ("GPU", "CUDA", "Triton", "pytorch3d", "nvdiffrast", "is installed")
 Run = Callable[..., tuple[int, str, str]]
 

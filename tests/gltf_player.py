@@ -1,4 +1,4 @@
-"""Plays the animation of a .glb by the glTF 2.0 specification, from its bytes alone."""
+"""Shows a .glb, or plays its animation, by the glTF 2.0 specification, from its bytes alone."""
 
 import json
 import struct
@@ -13,7 +13,7 @@ TYPES = {5121: "<u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 
 
 class Player:
-    """The first animation of a document.
+    """A document and its animation, if it has one.
 
     Attributes:
         document: the JSON chunk.
@@ -25,9 +25,11 @@ class Player:
         length = struct.unpack_from("<I", data, 12)[0]
         self.document: dict[str, Any] = json.loads(data[20 : 20 + length])
         self.blob = data[28 + length :]
-        (animation,) = self.document["animations"]
         self.tracks = {}
-        for channel in animation["channels"]:
+        channels = [
+            (each, channel) for each in self.document.get("animations", []) for channel in each["channels"]
+        ]
+        for animation, channel in channels:
             sampler, target = animation["samplers"][channel["sampler"]], channel["target"]
             self.times = self.array(sampler["input"]).ravel()
             rows = self.array(sampler["output"]).reshape(len(self.times), -1)
@@ -56,21 +58,31 @@ class Player:
         return np.frombuffer(self.blob, TYPES[component], count * width, start).reshape(count, width)
 
     def vertices(self, key: int, name: str) -> np.ndarray:
-        """(V, 3) in the scene's space, in the order of the integers that an attribute holds."""
+        """(V, 3) in the scene's space, in the order of the integers that an attribute holds.
+
+        Args:
+            key: of the animation; without one, any.
+        """
         (mesh,) = self.document["meshes"]
-        (weights,) = (rows[key] for (_, path), rows in self.tracks.items() if path == "weights")
-        skin = self.document["skins"][0]
-        inverse = self.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).swapaxes(1, 2)
+        weights = [rows[key] for (_, path), rows in self.tracks.items() if path == "weights"] or [
+            mesh["weights"]
+        ]
         world = self._world(key)
-        joints = np.stack([world[node] for node in skin["joints"]]) @ inverse
+        joints = np.zeros((0, 4, 4))
+        for skin in self.document.get("skins", []):
+            inverse = self.array(skin["inverseBindMatrices"]).reshape(-1, 4, 4).swapaxes(1, 2)
+            joints = np.stack([world[node] for node in skin["joints"]]) @ inverse
         found: dict[int, np.ndarray] = {}
         for primitive in mesh["primitives"]:
             own = primitive["attributes"]
             points = self.array(own["POSITION"]).astype(float)
-            for weight, target in zip(weights, primitive["targets"], strict=True):
+            for weight, target in zip(weights[0], primitive["targets"], strict=True):
                 points = points + weight * self.array(target["POSITION"])
             points = np.concatenate([points, np.ones((len(points), 1))], 1)
             moved = np.zeros((len(points), 3))
+            if not len(joints):  # it stands where its node does
+                (node,) = (k for k, one in enumerate(self.document["nodes"]) if "mesh" in one)
+                moved = (points @ world[node].T)[:, :3]
             for k in range(sum(name.startswith("JOINTS_") for name in own)):
                 slots, shares = self.array(own[f"JOINTS_{k}"]), self.array(own[f"WEIGHTS_{k}"])
                 each = np.einsum("vjab,vb->vja", joints[slots.astype(int)], points)[..., :3]

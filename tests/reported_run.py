@@ -16,8 +16,13 @@ CONTROLS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeB
 PANEL = 64
 
 
-def run_of(folder: Path, names: list[str], failed: dict[str, str] | None = None) -> list[Entry]:
-    """Writes the files of a run: of every name a face with numbers of its own, of `failed` a reason."""
+def run_of(
+    folder: Path,
+    names: list[str],
+    failed: dict[str, str] | None = None,
+    bridged: dict[str, str] | None = None,
+) -> list[Entry]:
+    """Writes the files of a run: of every name a face with numbers of its own, of the others a reason."""
     chance = random.Random(1)
     folder.mkdir(parents=True)
     picture = folder / "panel.png"
@@ -34,6 +39,16 @@ def run_of(folder: Path, names: list[str], failed: dict[str, str] | None = None)
         entries.append(entry(name, output, (FittedFace(0, "converged", residual),)))
     for name, why in (failed or {}).items():
         entries.append(entry(name, f"{name}-failed", (), why))
+    for name, why in (bridged or {}).items():
+        output = str(Path(name).with_suffix(""))
+        face = folder / output / "face-0"
+        face.mkdir(parents=True)
+        between = fit(0, 0.0, {control: 0.5 for control in CONTROLS})
+        left = {key: between[key] for key in ("schema", "controls", "identity", "pose", "camera")}
+        told = {"status": "bridged", "error": why, "face": {"index": 0}, "between": names[:2]}
+        (face / "fit.json").write_text(json.dumps(left | told))
+        (face / "controls.csv").write_text("")
+        entries.append(entry(name, output, (FittedFace(0, "bridged", error=why),)))
     picture.unlink()
     lines = [json.dumps({"schema": SCHEMA, **asdict(each)}) + "\n" for each in entries]
     (folder / NAME).write_text("".join(lines))

@@ -35,7 +35,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_image_has_the_files_that_fit_writes(fitted: Path, example_fit: Fitted) -> None:
     face = fitted / "ünï é" / "face-0"
-    assert {path.name for path in face.iterdir()} == {path.name for path in example_fit.folder.iterdir()}
+    single = {path.name for path in example_fit.folder.iterdir()}
+    assert {path.name for path in face.iterdir()} == single - {"face.glb"}  # of a million faces, a terabyte
     for name in ("controls.csv", "config.yaml", "overlay.png"):
         assert (face / name).read_bytes() == (example_fit.folder / name).read_bytes()
     found: dict[str, Any] = json.loads((face / "fit.json").read_text())
@@ -110,6 +111,34 @@ def test_a_run_tells_what_failed_and_where_its_files_are(
     assert told == "2 images: nothing to do, 1 done before, 1 failed before (--retry-failed tries again).\n"
 
 
+def test_images_of_one_person_get_one_head(tmp_path: Path, run: Run) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    with Image.open(assets.path("example.png")) as example:
+        for k in range(2):
+            example.reduce(2 + k).save(photos / f"{k}.png")
+    images(photos, {"broken.jpg": "no image"})
+    cheap = ["fit.derivatives=embedding", "fit.iterations=4", "appearance.fit=false", "render.samples=1"]
+    options = [part for setting in cheap for part in ("--set", setting)]
+    command = ["batch", photos, "--out", out, "--share-identity", "--glb", "--workers", 1, *options]
+    assert run(*command)[0] == 0
+
+    faces = [json.loads((out / str(k) / "face-0" / "fit.json").read_text()) for k in range(2)]
+    assert all((out / str(k) / "face-0" / "face.glb").read_bytes()[:4] == b"glTF" for k in range(2))
+    person = json.loads((out / "subject.json").read_text())
+    assert faces[0]["identity"] == faces[1]["identity"]
+    assert max(abs(value) for value in faces[0]["identity"].values()) > 0.1
+    for name, value in faces[0]["identity"].items():
+        assert person["identity"][name] == pytest.approx(value, abs=1e-6)
+    made = (out / "subject.json").read_bytes()
+    told = run(*command)[1]
+    assert "nothing to do, 2 done before, 1 failed before" in told
+    assert "nothing to do, 2 done before" in run(*command, "--dry-run")[1]
+    assert (out / "subject.json").read_bytes() == made
+    # The head was found in a picture that is not meant now: it may be somebody else's.
+    assert "2 to do (2 fitted with other settings" in run(*command, "--exclude", "0.png", "--dry-run")[1]
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -121,6 +150,12 @@ def test_a_run_tells_what_failed_and_where_its_files_are(
         (["--subject", "nobody.json"], "nobody.json"),
         (["--exclude", "*"], "--include and --exclude"),
         (["--limit", "0"], "limit"),
+        (["--together", "2", "--set", "fit.deformer=quasistatic"], "give --together 1"),
+        (["--engine", "ray", "--set", "fit.device=cuda"], "--shard for each GPU"),
+        (["--share-identity", "--sequence"], "--share-identity takes no"),
+        (["--share-identity"], "No picture shows a face"),
+        (["--share-identity", "--shard", "3/2"], "--shard takes I/N"),
+        (["--sequence", "--together", "2"], "--sequence takes no"),
     ],
 )
 def test_a_wrong_option_is_one_sentence(tmp_path: Path, run: Run, options: list[str], words: str) -> None:

@@ -37,6 +37,15 @@ def test_filters_and_the_results_own_images(photos: Path) -> None:
             names(photos, besides=out)
 
 
+def test_pictures_of_earlier_fits_are_no_photos(photos: Path) -> None:
+    images(photos / "run", {".chainrig/lock": "", "b/face-0/overlay.png": "ok", "contact_sheet-1.png": "ok"})
+    images(photos / "of b", {"fit.json": "{}", "overlay.png": "ok"})
+    images(photos / "shoot", {"overlay.png": "ok"})  # may be anything
+    plain = ["a b/c_neutral.webp", "a b/ünï ☺.PNG", "b.jpg", "shoot/overlay.png"]
+    assert names(photos) == names(photos / "**/*.*") == plain
+    assert names(photos / "run/b/face-0/overlay.png") == ["overlay.png"]  # who names one means it
+
+
 def test_a_pattern_names_images_from_its_first_free_folder_on(photos: Path, monkeypatch) -> None:
     assert names(photos / "**" / "*.[wj]*p*") == ["a b/c_neutral.webp", "b.jpg"]
     monkeypatch.chdir(photos)

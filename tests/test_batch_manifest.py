@@ -11,8 +11,8 @@ from batch_of_tests import RECIPE, batch, images, load
 
 from pipeline.batch.disk import CannotWrite
 from pipeline.batch.manifest import Entry, FittedFace, Manifest, read_manifests
-from pipeline.batch.plan import Task, Why
-from pipeline.batch.recipe import recipe_of
+from pipeline.batch.plan import FILES, Task, Why
+from pipeline.batch.recipe import Recipe, recipe_of
 from pipeline.batch.work import failed
 from pipeline.commands.batch import run_batch
 from pipeline.config import load_config
@@ -108,3 +108,29 @@ def test_results_of_images_that_are_added_later_move_no_others(tmp_path: Path) -
     run_batch(batch(source, out, workers=1), load, False, True)
     images(source, {"a.jpg": "ok"})
     assert [(task.name, task.output) for task in batch(source, out).plan().tasks] == [("a.jpg", "a.jpg")]
+
+
+def test_a_folder_that_is_moved_has_the_same_recipe(tmp_path: Path) -> None:
+    def recipe(place: str, text: str) -> Recipe:
+        file = tmp_path / place / "subject.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        return recipe_of(load_config(None, [f"fit.subject={file}"]), "largest")
+
+    assert recipe("here", "she") == recipe("there", "she") != recipe("there", "he")
+
+
+def test_a_file_that_is_asked_for_only_now_is_made(tmp_path: Path) -> None:
+    source, out = images(tmp_path / "photos", {"a.jpg": "ok", "b.jpg": "bad"}), tmp_path / "out"
+    run_batch(batch(source, out, workers=1), load, False, True)
+    assert not batch(source, out).plan().tasks
+    assert dict(batch(source, out, files=(*FILES, "face.glb")).plan().why) == {"missing": 1}
+
+
+def test_a_report_that_is_lost_is_written_again(tmp_path: Path) -> None:
+    source, out = images(tmp_path / "photos", {"a.jpg": "ok"}), tmp_path / "out"
+    for name in ("report.html", "live_link.csv", "summary.csv"):
+        run_batch(batch(source, out, workers=1), load, False, True)
+        (out / name).unlink()
+        run_batch(batch(source, out, workers=1), load, False, True)
+        assert (out / name).is_file()

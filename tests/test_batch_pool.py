@@ -33,8 +33,14 @@ def squares() -> Callable[[int], int]:
 
 
 def refusing(what: str) -> Callable[[int], int]:
-    if what == "die":
+    if what == "exit":
         os._exit(3)
+    if what == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "stumble":
+        raise RuntimeError("the file\nis of no use")
+    if what == "lack":
+        import numpy.no_such_part  # noqa: F401  # pyright: ignore
     raise ChainRigError("Not today.")
 
 
@@ -52,8 +58,14 @@ def test_what_cannot_be_done_at_all_is_raised() -> None:
         list(Pool(squares, 1).run([1, 17, 2]))
     with pytest.raises(ChainRigError, match="Not today"):
         list(Pool(partial(refusing, "refuse"), 2).run([1, 2]))
-    with pytest.raises(ChainRigError, match="exit code 3.*--workers"):
-        list(Pool(partial(refusing, "die"), 1).run([1]))
+    for what, why in (("stumble", "RuntimeError: the file is of no use"), ("lack", "no_such_part")):
+        with pytest.raises(ChainRigError, match=f"^The workers cannot start: .*{why}") as told:
+            list(Pool(partial(refusing, what), 2).run([1, 2]))
+        assert "memory" not in str(told.value) and "\n" not in str(told.value)
+    with pytest.raises(ChainRigError, match="were starting .exit code 3.: what they printed"):
+        list(Pool(partial(refusing, "exit"), 1).run([1]))
+    with pytest.raises(ChainRigError, match="were starting .signal 9.: if memory is short.*--workers"):
+        list(Pool(partial(refusing, "kill"), 1).run([1]))
     assert list(Pool(squares, 4).run([])) == []
 
 

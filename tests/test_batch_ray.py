@@ -2,10 +2,14 @@
 
 import importlib.util
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from batch_of_tests import finished, images, lines, tree
 from conftest import Run
+
+from pipeline.batch.ray_pool import _Actor
+from pipeline.errors import ChainRigError
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
@@ -13,6 +17,16 @@ def test_without_ray_it_is_one_sentence(tmp_path: Path, run: Run) -> None:
     source = images(tmp_path / "photos", {"a.jpg": "ok"})
     code, _, told = run("batch", source, "--out", tmp_path / "out", "--engine", "ray")
     assert code == 2 and "chainrig[cluster]" in told and told.count("\n") == 1
+
+
+def test_a_worker_that_cannot_start_says_why() -> None:
+    def stumble() -> NoReturn:
+        raise RuntimeError("the file is of no use")
+
+    told = _Actor(stumble).start()
+    assert isinstance(told, ChainRigError) and "cannot start: RuntimeError: the file is of no use" in str(
+        told
+    )
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="pip install 'chainrig[cluster]'")

@@ -96,6 +96,23 @@ def test_a_worker_that_is_killed_once_costs_nothing(tmp_path: Path) -> None:
     assert {line["status"] for line in lines(tmp_path / "out")} == {"done"}
 
 
+def test_images_side_by_side_end_as_one_by_one_and_only_the_guilty_fail(tmp_path: Path) -> None:
+    texts = {f"{i:02d}.jpg": "ok" for i in range(9)}
+    texts |= {"03.jpg": "die", "04.jpg": "wait 60", "06.jpg": "bad", "07.jpg": "crash", "09.jpg": "faces 2"}
+    source = images(tmp_path / "photos", texts)
+    assert finished(source, tmp_path / "alone", seconds=3.0, workers=1)[0] == 0
+    assert finished(source, tmp_path / "side by side", seconds=3.0, workers=1, together=3)[0] == 0
+    assert tree(tmp_path / "side by side") == tree(tmp_path / "alone")
+
+    def told(out: Path) -> dict[str, tuple[str, str]]:
+        return {line["input"]: (line["status"], line["error"]) for line in lines(out)}
+
+    assert told(tmp_path / "side by side") == told(tmp_path / "alone")
+    assert len(lines(tmp_path / "side by side")) == 10
+    assert calls(tmp_path / "side by side")[:4] == ["00.jpg", "01.jpg", "02.jpg", "03.jpg"]
+    assert calls(tmp_path / "side by side").count("03.jpg") == 4  # twice with its neighbours, twice alone
+
+
 def test_two_runs_do_not_share_a_folder_but_shards_do(tmp_path: Path) -> None:
     source, out = images(tmp_path / "photos", {f"{i}.jpg": "hold" for i in range(24)}), tmp_path / "out"
     with started(source, out, shard=(1, 2)) as first:
@@ -140,7 +157,7 @@ def test_a_folder_that_is_removed_is_not_made_anew(tmp_path: Path) -> None:
         out.rename(tmp_path / "moved")
         shutil.rmtree(tmp_path / "moved")
         told = run.communicate(timeout=30)[1]
-    assert run.returncode == 1 and "the folder is gone" in told and "Traceback" not in told
+    assert run.returncode == 1 and "there is no such folder" in told and "Traceback" not in told
     assert not out.exists()
 
 

@@ -12,7 +12,7 @@ import torch
 
 from pipeline.deform.rig import Rig
 
-EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "mouthPucker", "eyeBlinkLeft")
+EXPRESSIONS = ("jawOpen", "mouthSmileLeft", "browInnerUp")
 
 _path = Path(__file__).parent.parent / "benchmarks" / "chain_gradient.py"
 _spec = importlib.util.spec_from_file_location("chain_gradient", _path)

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Fitted, Run
+from gltf_player import Player
 from PIL import Image
 
 from pipeline import assets
 from pipeline.cli import main
 from pipeline.errors import ChainRigError
+from pipeline.rigs.chainrig_extras import VERTEX
 
 EXAMPLE = assets.path("example.png")
 
@@ -185,7 +187,10 @@ def stub_fitter(monkeypatch: pytest.MonkeyPatch, fails: Callable[[float], bool])
     from pipeline.result import FitResult, Picture
 
     class Fitter:
-        def __init__(self, config: object) -> None: ...
+        rig, studio = None, types.SimpleNamespace(deform=None)
+
+        def __init__(self, config: object) -> None:
+            self.config = config
 
         def fit(self, photo, face, on_progress, labels=None) -> FitResult:
             if fails(float(face.box[0])):
@@ -202,6 +207,7 @@ def stub_fitter(monkeypatch: pytest.MonkeyPatch, fails: Callable[[float], bool])
     module = types.ModuleType("pipeline.fit")
     module.__dict__["FaceFitter"] = Fitter
     monkeypatch.setitem(sys.modules, "pipeline.fit", module)
+    monkeypatch.setattr("pipeline.outputs.face_glb.face_glb", lambda *_: b"a face")
 
 
 def fitted(folder: Path) -> dict:
@@ -251,18 +257,30 @@ def test_a_fit_prints_what_it_found_and_where_it_is(example_fit: Fitted) -> None
     assert f"{start:.2f} → {final:.2f} %" in stdout
     strongest = max(fit["controls"], key=lambda name: fit["controls"][name])
     assert strongest in stdout and f"{fit['controls'][strongest]:.2f}" in stdout
-    for name in ("overlay.png", "controls.csv", "fit.json", "config.yaml"):
+    for name in ("overlay.png", "controls.csv", "fit.json", "config.yaml", "face.glb"):
         assert str(example_fit.folder / name) in stdout
-    assert len(list(example_fit.folder.iterdir())) == 4
+    assert len(list(example_fit.folder.iterdir())) == 5
     assert fit["controls"]["mouthSmileLeft"] > 0.1 and fit["controls"]["mouthSmileRight"] > 0.1  # she smiles
 
 
 def test_two_faces_give_two_fits(run: Run, couple: Path, tmp_path: Path) -> None:
-    options = ["--face", "all", "--config", "speed", "--set", "controls.tongueOut=0", "--quiet"]
+    options = [
+        "--face",
+        "all",
+        "--config",
+        "speed",
+        "--no-appearance",
+        "--set",
+        "controls.tongueOut=0",
+        "--quiet",
+    ]
     code, stdout, stderr = run("fit", couple, "--out", tmp_path / "out", *options)
     assert (code, stdout, stderr) == (0, "", "")
     boxes = [fitted(tmp_path / "out" / f"face-{index}")["face"]["box"] for index in (0, 1)]
     assert boxes[0][0] < 250 < 300 < boxes[1][0]
+    opened = [Player((tmp_path / "out" / f"face-{index}" / "face.glb").read_bytes()) for index in (0, 1)]
+    heads = [one.vertices(0, VERTEX).mean(0)[0] for one in opened]
+    assert heads[0] < heads[1]  # each stands where its own is in the photo
 
 
 def test_held_control_stays(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from pipeline.config import Priors
 from pipeline.deform.rig import Rig
+from pipeline.errors import ChainRigError
 from pipeline.face_prior import build_prior, last_prior
 
 
@@ -75,3 +76,11 @@ def test_the_last_stage_frees_an_unknown_head_and_lets_expressions_go_on_where_i
 
     known = build_prior(rig, settings, dict.fromkeys(rig.identity_names, 0.1))
     assert last_prior(known, rig, settings, found) is known
+
+
+def test_a_control_is_held_in_its_range_or_refused(rig: Rig) -> None:
+    at = rig.controls.index("jawOpen")
+    held = build_prior(rig, Priors(), {"jawOpen": 1.0})
+    assert held.low[at] == held.high[at] == 1
+    with pytest.raises(ChainRigError, match="jawOpen cannot be 7: it goes from 0 to 1"):
+        build_prior(rig, Priors(), {"jawOpen": 7.0})

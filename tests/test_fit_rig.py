@@ -16,7 +16,7 @@ from pipeline.fit import FaceFitter
 from pipeline.inspection.scene import read_scene
 from pipeline.rigs.gltf_export import export_gltf
 from pipeline.rigs.import_rig import import_rig
-from pipeline.rigs.look import albedo_of
+from pipeline.rigs.texture import albedo_of
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
 
@@ -80,7 +80,8 @@ def test_the_fit_is_the_same_with_a_rig_that_went_through_a_file(tmp_path: Path)
     import_rig(tmp_path / "head.glb")[0].save(tmp_path / "head.npz")
     face, fits = find_faces(photo.pixels)[0], []
     for rig in (None, str(tmp_path / "head.npz")):
-        fitter = FaceFitter(Config.model_validate({"fit": {"rig": rig, "iterations": 2}}))
+        settings = {"fit": {"rig": rig, "iterations": 1}, "render": {"samples": 1}}
+        fitter = FaceFitter(Config.model_validate(settings))
         fits.append(fitter.fit(photo, face))
     own, back = fits
     assert back.appearance is not None and back.residual_final == own.residual_final

@@ -1,12 +1,14 @@
 """Layer 2 as a whole: vertices to pixels, in batches, in both precisions, and with damaged input."""
 
+import contextlib
+
 import pytest
 import torch
 from scenes import check_derivative, grid, head_like, jvp, random, settings, square_camera, vjp, wall
 from torch import Tensor
 
 from pipeline.errors import ChainRigError
-from pipeline.render import srgb
+from pipeline.render import fused, srgb
 from pipeline.render.camera import Camera
 from pipeline.render.lighting import Light
 from pipeline.render.material import Material
@@ -307,6 +309,31 @@ def test_lights_of_a_batch_fit_the_pictures_or_are_refused() -> None:
     renderer.light.ambient = random(3, 3, low=0.1)
     with pytest.raises(ChainRigError, match=r"ambient has the batch \(3,\), the pictures have \(2,\)"):
         renderer(meshes)
+
+
+def test_each_picture_of_a_batch_may_have_its_own_texture() -> None:
+    renderer, vertices = wall(size=16)
+    own = renderer.material.texture
+    textures = torch.stack([own, own.flip(0), 0.5 * own]).requires_grad_()
+    meshes = torch.stack([vertices, 1.1 * vertices, vertices + 0.01]).requires_grad_()
+    weights = random(3, 16, 16, 3, seed=3)
+
+    def drawn(texture: Tensor, points: Tensor, by: Tensor) -> tuple[Tensor, ...]:
+        renderer.material.texture = texture
+        picture = renderer(points)
+        return picture.detach(), *torch.autograd.grad((picture * by).sum(), [texture, points])
+
+    for way in (contextlib.nullcontext, fused.plain):
+        with way():
+            batch = drawn(textures, meshes, weights)
+            assert (batch[0][0] - batch[0][1]).abs().max() > 0.05
+            for i in range(3):
+                texture, mesh = (given[i].detach().requires_grad_() for given in (textures, meshes))
+                for together, alone in zip(batch, drawn(texture, mesh, weights[i]), strict=True):
+                    torch.testing.assert_close(together[i], alone)
+    renderer.material.texture = textures
+    with pytest.raises(ChainRigError, match=r"texture is a batch of 3, the pictures are 2"):
+        renderer(meshes[:2])
 
 
 def test_a_vertex_that_is_not_a_number_leaves_the_camera_its_derivatives() -> None:

@@ -1,6 +1,7 @@
 """`chainrig rig` and `chainrig retarget`, as a user types them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import typer
 from glb_of_tests import square
 from PIL import Image
+from test_deform import tiny_rig
 from typer.testing import CliRunner
 
 from pipeline.commands.retarget import retarget
@@ -16,6 +18,7 @@ from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
 from pipeline.deform.shape_space import mirrored_deltas, vertex_twins
 from pipeline.errors import ChainRigError
+from pipeline.rigs.inspect_rig import inspect_rig
 
 app = typer.Typer()
 app.add_typer(rig_app, name="rig")
@@ -45,6 +48,15 @@ def test_import_inspect_and_export_of_a_small_rig(tmp_path: Path) -> None:
     one, other = Rig.load(tmp_path / "square.npz"), Rig.load(tmp_path / "again.npz")
     assert one.expression_sources == other.expression_sources == ("smile_L", "JawOpen")
     np.testing.assert_allclose(one.rest, other.rest, atol=1e-7)
+
+
+def test_lips_are_closed_over_an_open_jaw() -> None:
+    rig = replace(tiny_rig(), expression_names=("jawOpen", "mouthClose"))
+    deform = Deformer(rig)
+    opened = rig.controls.pack({"jawOpen": 1.0}).double()
+    closed = rig.controls.pack({"jawOpen": 1.0, "mouthClose": 1.0}).double()
+    moved = 1000 * (deform(closed) - deform(opened)).norm(dim=-1).max()
+    assert inspect_rig(rig).controls[1].moves_mm == pytest.approx(float(moved))
 
 
 def test_options_that_cannot_be_are_refused_before_any_work(tmp_path: Path) -> None:

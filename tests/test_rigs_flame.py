@@ -145,6 +145,19 @@ def test_a_malicious_pickle_runs_nothing(tmp_path: Path) -> None:
     assert marker.exists()
 
 
+class Points:
+    """An array of objects, which are addresses, made of bytes: addresses of the file's choice."""
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return np.ndarray, ((1,), np.dtype("O"), bytearray(b"A" * 8))
+
+
+def test_addresses_are_not_followed(tmp_path: Path) -> None:
+    file = write_pickle(tmp_path / "evil.pkl", {**model(), "J_regressor": Points()}, 5)
+    with pytest.raises(ChainRigError, match="J_regressor|damaged"):
+        read_flame(file)
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -21,7 +21,7 @@ from pipeline.rigs.assemble import assembled
 from pipeline.rigs.gltf import read_gltf
 from pipeline.rigs.gltf_export import export_gltf
 from pipeline.rigs.import_rig import import_rig
-from pipeline.rigs.look import albedo_of
+from pipeline.rigs.texture import albedo_of
 
 
 @pytest.fixture(scope="module")

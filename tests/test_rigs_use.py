@@ -27,10 +27,10 @@ from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.rigs.embed import embedded, find_embedding
 from pipeline.rigs.gaze import gaze_turns
-from pipeline.rigs.look import albedo_of, texture_of
 from pipeline.rigs.outlines import outlines_478
 from pipeline.rigs.paint import landmark_places, painted
 from pipeline.rigs.retarget import retarget
+from pipeline.rigs.texture import albedo_of, texture_of
 
 FACE = {"jawOpen": 0.6, "mouthSmileLeft": 0.7, "browInnerUp": 0.5, "eyeBlinkRight": 0.9, "headRotationY": 0.3}
 

@@ -12,11 +12,11 @@ from PIL import Image
 from sequence_of_tests import Here
 
 from pipeline import assets
+from pipeline.batch.person import spread
 from pipeline.commands.sequence import fit_sequence, load_performer
 from pipeline.config import load_config
 from pipeline.deform.rig import Rig
 from pipeline.sequence.frames import find_footage
-from pipeline.sequence.person import spread
 from pipeline.sequence.state import State
 from pipeline.subject import Subject, subject_json
 

@@ -1,5 +1,6 @@
 """sequence.glb, read back by a library that did not write it."""
 
+import copy
 import math
 from typing import Any
 
@@ -7,16 +8,17 @@ import numpy as np
 import pytest
 import roma
 import torch
-import trimesh
 from gltf_player import Player
-from trimesh.exchange import gltf as trimesh_gltf
+from opened_by_trimesh import blueness, has_a_posed_head
 
 from pipeline.deform.deform import Deformer
 from pipeline.deform.rig import Rig
+from pipeline.outputs.person_glb import HEAD
 from pipeline.rigs.chainrig_extras import VERTEX
-from pipeline.sequence.animation import HEAD, export_motion, performance_of
+from pipeline.sequence.animation import export_motion, performance_of
 
 FRAMES, FPS = 60, 24.0
+BLUE = {"skin": [0.05, 0.3, 0.9]}  # as nobody's is
 
 
 def documents(frames: int) -> list[tuple[int, dict[str, Any]]]:
@@ -43,7 +45,7 @@ def identity(rig: Rig) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def written(rig: Rig, identity: dict[str, float]) -> bytes:
-    return export_motion(rig, performance_of(rig, documents(FRAMES), FPS), identity)
+    return export_motion(rig, performance_of(rig, documents(FRAMES), FPS), identity, BLUE)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +90,19 @@ def test_played_it_is_the_rigs_own_mesh(player: Player, rig: Rig, identity: dict
         torch.testing.assert_close(played, Deformer(rig)(x), atol=2e-5, rtol=0)
 
 
+def test_before_it_plays_it_shows_the_first_frame(player: Player) -> None:
+    first = player.vertices(0, VERTEX)
+    player = copy.copy(player)
+    player.tracks = {}
+    assert np.allclose(player.vertices(0, VERTEX), first, atol=1e-6)
+
+
+def test_it_has_the_persons_colours(written: bytes) -> None:
+    assert blueness(written) > 60
+
+
 def test_another_library_opens_it(written: bytes) -> None:
-    scene = trimesh_gltf.load_glb(trimesh.util.wrap_as_stream(written))
-    assert scene["class"] == "Scene" and any(node.get("frame_to") == HEAD for node in scene["graph"])
+    assert has_a_posed_head(written)
 
 
 def test_a_key_is_where_its_frame_is_though_some_are_missing(rig: Rig) -> None:

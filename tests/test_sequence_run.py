@@ -1,9 +1,11 @@
 """`chainrig batch --sequence` in real processes, killed and disturbed; the face is a stand-in."""
 
 import csv
+import itertools
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from sequence_of_tests import Here, StandIn, calls, curve, frames, load, take
 
 from pipeline.batch.disk import CannotWrite
 from pipeline.batch.lock import WHOLE, only_run
+from pipeline.batch.pool import Pool
 from pipeline.commands.sequence import run_sequence
 from pipeline.errors import ChainRigError
 from pipeline.sequence.state import State
@@ -33,14 +36,16 @@ def run(source: Path, out: Path, **options: Any) -> None:
 
 
 def started(source: Path, out: Path) -> subprocess.Popen[bytes]:
-    """In a process of its own."""
+    """In a process of its own, which does all of the work: a kill hits whoever is writing."""
     program = out.with_name(f"{out.name}.py")
     program.write_text(
         f"""
 from pathlib import Path, PosixPath
+import pipeline.sequence.run
+from sequence_of_tests import Here
 from test_sequence_run import run
-if __name__ == "__main__":
-    run({source!r}, {out!r})
+pipeline.sequence.run.Pool = Here
+run({source!r}, {out!r})
 """
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)])}
@@ -67,7 +72,9 @@ def test_killed_twice_it_ends_with_what_an_undisturbed_run_has(tmp_path: Path) -
             wait_for(lambda: log.exists() and len(calls(out)) >= moment, PATIENCE)  # noqa: B023
             assert process.poll() is None
             process.kill()
-    run(source, out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.sequence.run.Pool", Here)
+        run(source, out)
 
     assert tree(out) == tree(tmp_path / "whole") and len(tree(out)) == 37 * 4 + 3 * 2
     assert len(calls(out)) <= len(calls(tmp_path / "whole")) + 2  # nothing twice but what was in hand
@@ -149,8 +156,30 @@ def test_what_is_done_stays_and_what_changes_starts_the_sequence_anew(here: None
     assert len(calls(out)) == 31
 
 
+def test_without_a_terminal_it_says_every_minute_how_far_it_is(
+    here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = frames(tmp_path / "shots", {k: f"at 0.{k}" for k in range(6)}), tmp_path / "out"
+    clock = itertools.count(0.0, 5.0)  # every look at it is five seconds later
+    monkeypatch.setattr("pipeline.commands.sequence.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("pipeline.commands.sequence.EVERY", 20)
+    wanted = take(source, out)
+    run_sequence(wanted, wanted.work(load(out)), False, False)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "Fitting frames …" and "Tying frames together …" in said
+    told = [
+        re.fullmatch(r"Fitting frames: (\d) of 6 frames, \d+\.\d a minute, \d min left", line)
+        for line in said
+    ]
+    assert [int(line[1]) for line in told if line] == [5]
+    run(source, out)
+    assert capsys.readouterr().err == ""  # quiet
+
+
 def test_a_frame_that_takes_forever_is_bridged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.sequence.files.write_glb", lambda folder, _: folder / "sequence.glb")
+    pools = iter([Pool, Here])  # a process for what waits; what comes after needs none
+    monkeypatch.setattr("pipeline.sequence.run.Pool", lambda *given: next(pools)(*given))
     source, out = frames(tmp_path / "shots", {0: "at 0.2", 1: "wait 60", 2: "at 0.4"}), tmp_path / "out"
     run(source, out, seconds=1.5)
     assert curve(out, 3)[0] < curve(out, 3)[1] < curve(out, 3)[2]
@@ -188,6 +217,6 @@ def test_nothing_but_blanks_and_a_folder_in_use_and_a_full_disk_are_sentences(
 
 def test_a_folder_that_is_removed_stops_the_run_and_is_not_made_anew(here: None, tmp_path: Path) -> None:
     source, out = frames(tmp_path / "shots", {0: "at 0.2", 1: "remove", 2: "at 0.2"}), tmp_path / "out"
-    with pytest.raises(CannotWrite, match="the folder is gone"):
+    with pytest.raises(CannotWrite, match="there is no such folder"):
         run(source, out)
     assert not out.exists()

@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,7 +83,10 @@ def test_it_writes_the_person_and_a_fit_of_every_photo(
         return Subject(dict.fromkeys(rig.identity_names, 0.1), torch.zeros(478, 3).double(), names, 0.5)
 
     class Fitter:
+        rig, studio = None, SimpleNamespace(deform=None)
+
         def __init__(self, config: Config) -> None:
+            self.config = config
             seen["subject"] = read_subject(str(config.fit.subject), rig)
 
         def fit(self, photo: Any, face: Any, *_: Any) -> Any:
@@ -92,13 +96,14 @@ def test_it_writes_the_person_and_a_fit_of_every_photo(
 
     monkeypatch.setattr("pipeline.calibrate.calibrate", found)
     monkeypatch.setattr("pipeline.fit.FaceFitter", Fitter)
+    monkeypatch.setattr("pipeline.outputs.face_glb.face_glb", lambda *_: b"glTF")
     out = tmp_path / "out"
     code, stdout, stderr = run("fit", "--share-identity", *photos(tmp_path), "--out", out)
     assert code == 0, stderr
     assert seen["photos"] == ["a.png", "b.png"] and seen["at_rest"] is False
     assert set(seen["subject"].identity.values()) == {0.1} and str(out / "subject.json") in stdout
     jaws = [json.loads((out / name / "fit.json").read_text())["controls"]["jawOpen"] for name in "ab"]
-    assert jaws == [0.0, 0.1] and (out / "a" / "overlay.png").is_file()
+    assert jaws == [0.0, 0.1] and (out / "a" / "overlay.png").is_file() and (out / "b" / "face.glb").is_file()
 
 
 def test_what_does_not_go_together_is_told_in_a_sentence(run: Run, tmp_path: Path) -> None:

@@ -4,7 +4,17 @@ import math
 
 import pytest
 import torch
-from solve_problems import SOLVERS, Counted, anywhere, bent, bounded, random, rosenbrock
+from solve_problems import (
+    SOLVERS,
+    Counted,
+    Standard,
+    anywhere,
+    bent,
+    bounded,
+    default_rig,
+    random,
+    rosenbrock,
+)
 from torch import Tensor
 
 from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
@@ -28,6 +38,24 @@ def test_a_batch_of_32_is_32_singles(solver: str) -> None:
         assert together.statuses[b] == alone.status
         assert torch.allclose(together.x[b], alone.x, rtol=0, atol=1e-9)
         assert torch.allclose(together.value[b], alone.value, rtol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def rig() -> Standard:
+    return default_rig()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_faces_together_are_as_many_faces_alone(solver: str, rig: Standard) -> None:
+    """On the default rig, from other expressions and poses."""
+    shown = torch.rand(3, len(rig.start), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    starts = rig.prior.project(rig.start + torch.where(rig.prior.high == 1, 0.3, 0.01) * shown)
+    made = SOLVERS[solver](rig.metric(), 2)
+    together = made.minimize(rig.problem(), rig.prior, starts)
+    for b in range(len(starts)):
+        alone = made.minimize(rig.problem(), rig.prior, starts[b])
+        assert torch.allclose(together.x[b], alone.x, rtol=0, atol=1e-6)
+        assert torch.allclose(together.value[b], alone.value, rtol=1e-8)
 
 
 def test_more_than_one_leading_dimension() -> None:

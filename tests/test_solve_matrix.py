@@ -50,10 +50,13 @@ def test_line_searches_of_first_order_never_go_up(solver: str, name: str) -> Non
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("solver", ["RMSprop", "Adam"])
 def test_learning_rates_go_down_on_the_whole(solver: str, name: str) -> None:
+    """Single steps may go up, as a rate of 0.02 is long for metres; on the whole the way leads down."""
     found, _ = solved(solver, name)
-    best = found.trace.column("objective").cummin(0).values - optimum(name)
-    quarters = best[:: (len(best) - 1) // 4]
-    assert bool((quarters.diff() <= 0).all()) and float(best[-1]) < 0.3 * float(best[0])
+    excess = (found.trace.column("objective") - optimum(name)).clamp(min=0)
+    quarters = torch.stack([part.mean() for part in excess.tensor_split(4)]) / excess[0]
+    assert float(quarters.diff().max()) < 0.06
+    assert float(quarters[2:].mean()) < 0.9 * float(quarters[:2].mean())
+    assert float(excess[-1]) < 0.3 * float(excess[0])
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -56,6 +56,13 @@ def test_strong_wolfe_holds_where_a_step_is_accepted(first: float, flat_part: fl
     assert sizes.size.item() == search.first  # a new line begins
 
 
+def test_strong_wolfe_wants_a_fair_part_of_what_the_slope_promises() -> None:
+    sizes = StrongWolfe(part=0.1, flat=0.5).begin(numbers(1.0, 1.0, 1.0))
+    level, down = numbers(1, 1, 1), numbers(-1, -1, -1)
+    trial = Trial(level, numbers(0.95, 0.85, 0.85), -down, slope=down, new_slope=numbers(0, 0, -0.6))
+    assert sizes.judge(trial).tolist() == [False, True, False]  # too little, enough, still steep
+
+
 def test_the_cubic_is_exact_for_cubics() -> None:
     def cubic(t: float) -> tuple[float, float, float]:
         return t, t**3 - 3 * t + 1, 3 * t**2 - 3  # lowest at 1
@@ -89,6 +96,13 @@ def test_nielsen_damps_ever_faster_while_steps_are_rejected() -> None:
     assert float(sizes.size) == pytest.approx(3 / 64)
 
 
+def test_nielsens_damping_follows_the_gain_smoothly() -> None:
+    for gain, factor in {0.05: 1.729, 0.25: 1.125, 0.5: 1.0, 0.75: 0.875, 1.0: 1 / 3, 2.0: 1 / 3}.items():
+        sizes = Nielsen().begin(numbers(1.0))
+        sizes.judge(Trial(numbers(3), numbers(3 - gain), numbers(1)))
+        assert float(1 / sizes.size) == pytest.approx(factor)
+
+
 @pytest.mark.parametrize("search", [Armijo(), StrongWolfe()])
 def test_descents_and_searches_compose(search: Armijo | StrongWolfe) -> None:
     for solver in (GradientDescent(search=search), LBFGS(search=search), GaussNewton(search=search)):
@@ -103,7 +117,7 @@ def test_damped_steps_take_either_trust_region(search: Nielsen | TrustRegion) ->
 
 
 def test_a_dogleg_stays_within_its_radius_and_turns_towards_the_newton_point() -> None:
-    matrix = torch.diag(vector(1.0, 3.0)) @ random(2, 2, seed=8)
+    matrix = random(2, 2, seed=8) * vector(1.0, 30.0)  # controls of other units
     problem, aim = Counted(lambda x: x @ matrix.mT - 1.0), anywhere(2)
     descent = Dogleg().begin(problem, aim, None)  # type: ignore[arg-type]
     from pipeline.solve.descent import Point
@@ -125,6 +139,8 @@ def test_a_dogleg_stays_within_its_radius_and_turns_towards_the_newton_point() -
     short = descent.step(here, 0.01 * whole).d
     steepest = -here.gradient / diagonal.square()
     assert float(torch.cosine_similarity(short, steepest, 0)) == pytest.approx(1.0)
+    lowest = -(here.gradient @ steepest) / (jacobian @ steepest).square().sum() * steepest  # of the model
+    torch.testing.assert_close(descent.step(here, (diagonal * lowest).norm()).d, lowest)
 
 
 # Column-space search.

@@ -67,16 +67,31 @@ def values(opened: dict[str, Any], **changes: float) -> list[float]:
 # What is opened.
 
 
-def test_a_folder_shows_its_fits_and_leaves_out_what_failed(tmp_path: Path) -> None:
+def test_a_folder_lists_its_fits_and_why_others_have_none(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    entries = run_of(run, ["b/2.jpg", "b/10.jpg", "a.jpg"], {"x.jpg": "Empty."})
+    entries = run_of(run, ["b/2.jpg", "b/10.jpg", "a.jpg"], {"x.jpg": "Empty."}, {"d.jpg": "No face."})
     failed = run / "c" / "face-0"
     failed.mkdir(parents=True)
-    (failed / "fit.json").write_text('{"status": "failed", "error": "No."}')
+    (failed / "fit.json").write_text('{"status": "failed", "error": "Too dark."}')
     items = find_items(run)
-    assert [item.name for item in items] == ["a/face-0", "b/10/face-0", "b/2/face-0"]
-    assert items[0].residual == entries[2].faces[0].residual_percent_iod
+    fits = [item for item in items if not item.why]
+    assert [item.name for item in fits] == ["a/face-0", "b/10/face-0", "b/2/face-0"]
+    assert fits[0].residual == entries[2].faces[0].residual_percent_iod
+    others = {item.name: item.why for item in items if item.why}
+    assert (others["c/face-0"], others["x.jpg-failed"]) == ("Too dark.", "Empty.")
+    between = "No face. Its controls are those between its neighbours, b/2.jpg and b/10.jpg."
+    assert others["d/face-0"] == between and len(others) == 3
+    session = Session(items)
+    told = session.answer("list", {})["items"]
+    assert [one["why"] for one in told] == [item.why for item in items]
+    with pytest.raises(ChainRigError, match="There is no fit of c/face-0: Too dark."):
+        session.answer("open", {"face": [item.name for item in items].index("c/face-0")})
+    session.close()
     assert find_items(run / "a" / "face-0")[0].name == "a/face-0"
+    with pytest.raises(ChainRigError, match="No face in .* was fitted; c/face-0: Too dark."):
+        find_items(failed)
+    with pytest.raises(ChainRigError, match="has no fit to show: No face. Its controls"):
+        find_items(run / "d" / "face-0" / "fit.json")
 
 
 @pytest.mark.parametrize("name", ["nothing", "empty", "photo.png", "broken.json", "plain.json", "broken.npz"])

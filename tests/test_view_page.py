@@ -150,6 +150,7 @@ def test_solving_again_from_moved_sliders_and_saving_what_was_found(page: Page, 
         "controls.csv",
         "config.yaml",
         "fit.json",
+        "face.glb",
     }
     document = json.loads((written / "fit.json").read_text())
     assert document["residual"]["final_percent_iod"] == pytest.approx(solved, abs=0.01)
@@ -243,6 +244,19 @@ def test_an_item_is_chosen_from_a_list_whatever_it_is_called(open_page: OpenPage
         page.locator("#search").fill("nose-width")
         shown = page.locator(".control:visible .of").all_inner_texts()
         assert shown == ["nose-width1-incr", "nose-width2-incr", "nose-width3-incr"]
+
+
+def test_a_face_without_a_fit_says_why_and_what_is_open_stays(open_page: OpenPage) -> None:
+    head = assets.path("head_rig.npz")
+    items = [Item("a/face-0", head, why="It is too dark."), Item("b/face-0", head)]
+    with served(items) as server:
+        page = open_page(server.address, width=900, height=600)
+        page.locator("#title", has_text="b/face-0").wait_for()
+        assert page.locator("#item option").all_inner_texts() == ["a/face-0  (no fit)", "b/face-0"]
+        page.locator("#item").select_option(index=0)
+        page.locator("#said", has_text="There is no fit of a/face-0: It is too dark.").wait_for()
+        assert page.locator("#item").input_value() == "1"
+        assert page.locator("#title").inner_text() == "b/face-0"
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(server: ViewServer, open_page: OpenPage) -> None:

@@ -3,12 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from pipeline import assets
 from pipeline.config import load_config
 from pipeline.fit import FaceFitter
-from pipeline.outputs.folder import write_fit
+from pipeline.outputs.folder import fit_files
 from pipeline.target.faces import find_faces
 from pipeline.target.photo import read_photo
 from pipeline.view.server import ViewServer
@@ -27,14 +28,21 @@ NEAR = {
 
 
 def quick_fit(folder: Path) -> Path:
-    """Writes the four files of a fit; gives fit.json."""
+    """Writes the files of a fit, which is made once for all tests; gives fit.json."""
+    for name, content in _files().items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder / "fit.json"
+
+
+@cache
+def _files() -> dict[str, bytes]:
     config = load_config(None, [*QUICK, "fit.iterations=0"])
     photo = read_photo(assets.path("example.png"))
     (face,) = find_faces(photo.pixels)
     fitter = FaceFitter(config)
     start = fitter.rig.controls.pack(NEAR, fitter.rig.controls.rest)
-    write_fit(fitter.fit(photo, face, start=start), 0, config, folder)
-    return folder / "fit.json"
+    return fit_files(fitter.fit(photo, face, start=start), 0, config)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """One question asked of one layer, and the answer."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -26,3 +27,15 @@ class Badge:
     @property
     def passed(self) -> bool:
         return self.value <= self.limit  # a NaN does not pass
+
+    @property
+    def told(self) -> str:
+        """Such as `render (against differences: 8 % off, 1 % are allowed; at outlines)`."""
+        if not math.isfinite(self.value):
+            return f"{self.layer} ({self.question})"
+        sizes = f"{_size(self.value)} off, {_size(self.limit)} are allowed"
+        return f"{self.layer} ({self.question}: {'; '.join(filter(None, (sizes, self.note)))})"
+
+
+def _size(error: float) -> str:
+    return f"{100 * error:.0f} %" if error >= 0.01 else f"{error:.0e}"

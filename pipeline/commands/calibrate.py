@@ -10,6 +10,7 @@ import typer
 from pipeline.commands.arguments import ConfigFile, Quiet, Settings
 from pipeline.commands.progress import bar
 from pipeline.commands.screen import screen
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 
 
@@ -33,13 +34,11 @@ def calibrate(
     require_writable(out.parent)
     pictures = [read_photo(photo) for photo in photos]
 
-    import torch
-
     from pipeline.calibrate import calibrate as find_subject
     from pipeline.calibrate import largest_face
     from pipeline.subject import subject_json
 
-    torch.set_num_threads(settings.fit.threads)
+    use_machine(settings.fit.threads)
     faces = [(picture, largest_face(picture)[1]) for picture in pictures]
     with bar("Calibrating", quiet) as show:
         subject = find_subject(faces, settings, on_progress=show)

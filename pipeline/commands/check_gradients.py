@@ -47,13 +47,13 @@ def check_gradients(
         if ":" not in name:
             require_choice("--layer", name, *LAYERS, "module:Class")
 
-    import torch
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     from pipeline.checks.report import document, verdict
     from pipeline.deform.rig import Rig
+    from pipeline.environment import use_machine
 
-    torch.set_num_threads(1)
+    use_machine(1)
     loaded = Rig.load(None if rig == "head_rig" else rig)
     render = {"renderer": renderer, "rasterizer": rasterizer}
     if "embed" in (layer or ()) and loaded.landmark_triangle is None:

@@ -43,7 +43,6 @@ def bias(
     folder = out or Path("out") / f"bias-{Path(detector).stem}"
     require_writable(folder)
 
-    import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pipeline.deform.rig import Rig
@@ -55,9 +54,10 @@ def bias(
     from pipeline.detector_bias.report import Report
     from pipeline.detector_bias.scenes import draw_plan
     from pipeline.detector_bias.summary import document, printed, sentences
-    from pipeline.rigs.look import texture_of
+    from pipeline.environment import use_machine
+    from pipeline.rigs.texture import texture_of
 
-    torch.set_num_threads(1)
+    use_machine(1)
     head = Rig.load(None if rig == "head_rig" else rig)
     network = load_detector(detector)
     observer = Observer(head, network, texture_of(head))

@@ -11,6 +11,7 @@ import typer
 from pipeline.commands.arguments import ConfigFile, Quiet, Settings, SubjectFile, as_yaml
 from pipeline.commands.progress import bar
 from pipeline.commands.screen import screen
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def fit(
         str, typer.Option(help="Which face: largest, all, or a number from 0, left to right.")
     ] = "largest",
     iterations: Annotated[
-        int | None, typer.Option(help="Steps with the full chain, at most.", show_default="22")
+        int | None, typer.Option(help="Steps with the full chain, at most.", show_default="16")
     ] = None,
     derivatives: Annotated[
         str | None, typer.Option(help="hybrid, chain or embedding.", show_default="chain")
@@ -111,7 +112,7 @@ def fit(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, fit.json and config.yaml.
+    """Fit the rig to a face in PHOTO: writes overlay.png, controls.csv, face.glb, fit.json and config.yaml.
 
     With --share-identity: these for each PHOTO, in folders named for the photos, and subject.json.
     """
@@ -151,7 +152,7 @@ def fit(
             "of one person, or use chainrig batch."
         )
 
-    from pipeline.outputs.folder import require_writable, write_failure, write_fit
+    from pipeline.outputs.folder import require_writable, write_failure
     from pipeline.target.photo import read_photo
 
     require_writable(folder)
@@ -163,13 +164,11 @@ def fit(
         placed = read_labels(labels, labels_scheme, labels_origin, photo.name)
         placed.require_image(picture.width, picture.height)
 
-    import torch
-
     from pipeline.fit import FaceFitter
     from pipeline.result import FitFailure
     from pipeline.target.faces import find_faces
 
-    torch.set_num_threads(settings.fit.threads)
+    use_machine(settings.fit.threads)
     faces = find_faces(picture.pixels)
     if not faces:
         faces = [_doubtful(picture, settings.landmarks.force)]
@@ -177,7 +176,7 @@ def fit(
     if face != "all":
         index = _choose(face, faces) if placed is None or face != "largest" else _labelled(placed, faces)
         result = _fit_with_progress(fitter, picture, faces[index], index, quiet, placed)
-        paths = write_fit(result, index, settings, folder, trace)
+        paths = _write(fitter, result, index, folder, trace)
         if not quiet:
             _report(result, index, paths)
         return
@@ -190,7 +189,7 @@ def fit(
             write_failure(FitFailure(picture, one, str(error)), index, folder / f"face-{index}")
             print(f"chainrig: face {index}: {error}", file=sys.stderr)
         else:
-            paths = write_fit(result, index, settings, folder / f"face-{index}", trace)
+            paths = _write(fitter, result, index, folder / f"face-{index}", trace)
             fitted += 1
             if not quiet:
                 _report(result, index, paths)
@@ -204,19 +203,17 @@ def _fit_together(photos: list[Path], settings: Config, folder: Path, trace: boo
     if len(set(names)) < max(2, len(names)):
         raise ChainRigError("--share-identity takes two photos or more of one person, of different names.")
 
-    from pipeline.outputs.folder import require_writable, write_files, write_fit
+    from pipeline.outputs.folder import require_writable, write_files
     from pipeline.target.photo import read_photo
 
     require_writable(folder)
     pictures = [read_photo(photo) for photo in photos]
 
-    import torch
-
     from pipeline.calibrate import calibrate, largest_face
     from pipeline.fit import FaceFitter
     from pipeline.subject import subject_json
 
-    torch.set_num_threads(settings.fit.threads)
+    use_machine(settings.fit.threads)
     chosen = [largest_face(picture) for picture in pictures]
     seen = [(picture, face) for picture, (_, face) in zip(pictures, chosen, strict=True)]
     with bar(f"One head for {len(photos)} photos", quiet) as show:
@@ -226,7 +223,7 @@ def _fit_together(photos: list[Path], settings: Config, folder: Path, trace: boo
     fitter = FaceFitter(settings)
     for name, picture, (index, face) in zip(names, pictures, chosen, strict=True):
         result = _fit_with_progress(fitter, picture, face, index, quiet)
-        paths = write_fit(result, index, settings, folder / name, trace)
+        paths = _write(fitter, result, index, folder / name, trace)
         if not quiet:
             screen.print(f"{name}:", highlight=False, markup=False)
             _report(result, index, paths)
@@ -279,6 +276,15 @@ def _fit_with_progress(
 ) -> FitResult:
     with bar(f"Fitting face {index}", quiet) as show:
         return fitter.fit(photo, face, show, labels)
+
+
+def _write(fitter: FaceFitter, result: FitResult, index: int, folder: Path, trace: bool) -> list[Path]:
+    """The files of a fit, with the face for other tools."""
+    from pipeline.outputs.face_glb import face_glb
+    from pipeline.outputs.folder import write_fit
+
+    glb = face_glb(result, fitter.rig, fitter.studio.deform)
+    return write_fit(result, index, fitter.config, folder, trace, glb)
 
 
 def _report(result: FitResult, index: int, paths: list[Path]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.commands.arguments import named_number, require_choice
 from pipeline.commands.screen import progress_screen, screen
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 
 if TYPE_CHECKING:
@@ -79,7 +80,6 @@ def jacobian(
 
     require_writable(folder)
 
-    import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pipeline.inspection.scene import read_scene, require_names
@@ -88,7 +88,7 @@ def jacobian(
     wanted = rows or [] if layer in ("all", "detect") else []
     require_names([*changes, *controls], wanted, settings.landmarks.detector, settings.fit.rig)
 
-    torch.set_num_threads(settings.fit.threads)
+    use_machine(settings.fit.threads)
     shown = progress_screen.is_terminal and not quiet
     bars = [TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn()]
     with Progress(*bars, console=progress_screen, transient=True, disable=not shown) as progress:

@@ -109,16 +109,16 @@ def embed(
     place = out or file
     _require_npz(place)
 
-    import torch
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from pipeline.commands.screen import progress_screen
     from pipeline.deform.rig import Rig
     from pipeline.detect.facemesh import FaceMesh
+    from pipeline.environment import use_machine
     from pipeline.rigs.embed import embedded
 
     loaded = Rig.load(file)
-    torch.set_num_threads(1)
+    use_machine(1)
     bars = [TextColumn("Looking at the rig"), BarColumn(24), TimeElapsedColumn()]
     shown = progress_screen.is_terminal and not quiet
     with Progress(*bars, console=progress_screen, transient=True, disable=not shown) as progress:
@@ -208,7 +208,7 @@ def export(
     from pipeline.deform.rig import Rig
     from pipeline.outputs.folder import write_files
     from pipeline.rigs.gltf_export import export_gltf
-    from pipeline.rigs.look import albedo_of
+    from pipeline.rigs.texture import albedo_of
 
     loaded = Rig.load(file)
     values = read_controls(controls).values if controls else {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commands.batch import TOLD, say, shown
+from pipeline.commands.batch import EVERY, TOLD, say, shown
 from pipeline.commands.screen import progress_screen
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def announce(take: Take) -> None:
     frames = take.footage.frames
     missing = sum(frame.missing for frame in frames)
     left = len(take.left())
-    told = f"{len(frames)} frames at {take.footage.fps:g} a second"
+    told = f"{len(frames)} frame{'s' * (len(frames) != 1)} at {take.footage.fps:g} a second"
     told += f", {missing} of them missing" if missing else ""
     say(f"{told}: {f'{left} to do' if left else 'nothing to do'}.")
 
@@ -112,15 +114,48 @@ def _follow(steps: Generator[Step, None, None], quiet: bool) -> list[tuple[str, 
 
     columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn()]
     hidden = quiet or not progress_screen.is_terminal
-    bridged = []
+    bridged, pace = [], None
     with Progress(*columns, console=progress_screen, transient=True, disable=hidden) as progress:
         tasks = {}
         for step in steps:
             if step.phase not in tasks:
                 tasks[step.phase] = progress.add_task(PHASES[step.phase], total=step.all)
+                pace = Pace(step.done)
                 if hidden and not quiet:
                     print(f"{PHASES[step.phase]} …", file=sys.stderr, flush=True)
             progress.update(tasks[step.phase], completed=step.done)
+            if hidden and not quiet and pace is not None and pace.is_time():
+                told = f"{PHASES[step.phase]}: {pace.sentence(step.done, step.all)}"
+                print(told, file=sys.stderr, flush=True)
             if step.entry is not None and step.entry.error is not None:
                 bridged.append((shown(step.entry.input), shown(step.entry.error)))
     return bridged
+
+
+@dataclass
+class Pace:
+    """How fast a phase goes on, said every `EVERY` seconds.
+
+    Attributes:
+        before: frames that were done when it began to count.
+    """
+
+    before: int
+    began: float = field(default_factory=lambda: time.monotonic())
+    spoken: float = field(default_factory=lambda: time.monotonic())
+
+    def is_time(self) -> bool:
+        """Whether something is to be said now."""
+        if time.monotonic() - self.spoken <= EVERY:
+            return False
+        self.spoken = time.monotonic()
+        return True
+
+    def sentence(self, done: int, all: int) -> str:
+        rate = (done - self.before) / max(time.monotonic() - self.began, 1e-9) * 60
+        told = f"{done} of {all} frames"
+        return (
+            f"{told}, {rate:.1f} a minute, {(all - done) / rate:.0f} min left"
+            if rate and done < all
+            else told
+        )

@@ -69,6 +69,10 @@ def write(file: Path, values: dict[str, Any]) -> None:
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
+    if file.is_file() and not zipfile.is_zipfile(file):
+        raise ChainRigError(
+            f"The rig file {file} cannot be read: it is no whole .npz archive; chainrig rig import makes one."
+        )
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

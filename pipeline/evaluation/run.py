@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.batch.pool import Lost, Pool, cores, crash
 from pipeline.config import Config
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 from pipeline.evaluation.folder import Item
 from pipeline.evaluation.row import Row, row_of
@@ -56,12 +57,11 @@ def fitter_of(settings: str) -> "FaceFitter":
     Raises:
         ChainRigError: the configuration cannot be used.
     """
-    import torch
 
     from pipeline.fit import FaceFitter
 
     config = Config.model_validate_json(settings)
-    torch.set_num_threads(config.fit.threads)
+    use_machine(config.fit.threads)
     return FaceFitter(config)
 
 

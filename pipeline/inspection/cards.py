@@ -109,7 +109,7 @@ class CardPainter:
         picture = self._dim + strength * (colour - self._dim)
         more = "+" if most > end else ""
         ends = (f"{figure(end)}{more} levels darker", "0", f"{figure(end)}{more} brighter")
-        far = f"up to {figure(most)} of 255 levels" if most < 255 else "255 levels or more"
+        far = f"up to {figure(most)} of 255 levels" if most < 255 else "255 levels or more at edges"
         caption = f"Pixels: by {far}"
         return caption, picture.clip(0, 255).astype(np.uint8), _Bar(CHANGE, ends)
 

@@ -84,9 +84,9 @@ def in_short(findings: Findings) -> list[str]:
     """What to know first: the controls that are determined worst, and whether derivatives can be trusted."""
     reasons = [why for _, why in findings.observability.least_determined[:3]]
     sentences = [f"{why.rstrip('.')}." for why in reasons]  # names of controls keep their first letter
-    failed = [f"{one.layer} ({one.question})" for one in findings.badges if not one.passed]
+    failed = [one.told for one in findings.badges if not one.passed]
     if failed:
-        sentences.append(f"Do not trust the derivatives of {', '.join(failed)}.")
+        sentences.append(f"Not all derivatives are as exact as they should be: {', '.join(failed)}.")
     elif findings.badges:
         sentences.append("The derivatives of all layers passed their checks.")
     return sentences

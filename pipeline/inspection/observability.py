@@ -219,8 +219,8 @@ def _reason(facts: Facts, k: int) -> str:
     signal = sliders.whitened[:, k].norm() / sliders.span[k] * facts.prior_sd[k]
     if signal < FAINT:
         return (
-            f"{name} hardly shows here: over all that was open before, it moves the landmarks by less than "
-            "the errors that the fit allows them"
+            f"{name} hardly shows here: moved over all that is plausible without the photo, it shifts the "
+            "landmarks by less than the errors that the fit allows them"
         )
     if float(facts.sd[k]) > TORN * float(facts.prior_sd[k]):
         way = "up" if facts.offset[k] > 0 else "down"
@@ -269,6 +269,6 @@ def _in_numbers(facts: Facts) -> str:
     left = facts.left[facts.sd > 0]  # held controls are known without a photo
     told, untold = int((left <= 1 / 3).sum()), int((left > 0.9).sum())
     return (
-        f"Of {len(left)} controls, the photo narrows {told} down to a third or less of what was open before, "
-        f"and tells little or nothing of {untold}."
+        f"Of {len(left)} controls, the photo narrows {told} down to a third or less of what is plausible "
+        f"without it, and tells little or nothing of {untold}."
     )

@@ -169,8 +169,7 @@ def _trust(findings: Findings) -> str:
         return "Nothing was checked."
     if not failed:
         return f"Yes: all {count} checks passed."
-    worst = [f"{badge.layer} ({badge.question})" for badge in failed]
-    return f"Not all: {len(failed)} of {count} checks failed, in {listed(worst)}."
+    return f"Not all: {len(failed)} of {count} checks failed, in {listed([badge.told for badge in failed])}."
 
 
 def _wants(findings: Findings) -> str:

@@ -27,7 +27,7 @@ from pipeline.render.camera import NEAR_M, Camera
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.material import Material
 from pipeline.rigs.fittable import fittable_rig
-from pipeline.rigs.look import texture_of
+from pipeline.rigs.texture import texture_of
 from pipeline.solve.priors import Prior
 from pipeline.subject import read_subject
 from pipeline.target.photo import Photo, read_photo

@@ -22,8 +22,8 @@ class Material(nn.Module):
     """Parameters C2 of a surface.
 
     Args:
-        texture: `(Ht, Wt, 4)`: linear RGB albedo in [0, 1] and GGX roughness in [0, 1]; sides are powers of
-            two.
+        texture: `(*B, Ht, Wt, 4)`: linear RGB albedo in [0, 1] and GGX roughness in [0, 1]; sides are powers
+            of two. With `*B` each picture has its own.
         specular: `()` reflectance at normal incidence (Fresnel's F0); about 0.04 for skin, 0 for none.
         wrap: `()` in [0, 1]: how far light scatters around the terminator; 0 is Lambert.
         normal_map: `(Hn, Wn, 3)` unit vectors in tangent space (x along u, y along v, z outwards), or None.

@@ -59,7 +59,8 @@ class Renderer(Layer):
         super().__init__()
         if samples < 1:
             raise ChainRigError(f"A pixel has at least one sample along each side, not {samples}.")
-        if not surface.textured and (material.texture.shape[:2] != (1, 1) or material.normal_map is not None):
+        one_texel = material.texture.shape[-3:-1] == (1, 1) and material.normal_map is None
+        if not (surface.textured or one_texel):
             raise ChainRigError(
                 "This mesh has no texture coordinates: give it some, or a material of one texel, (1, 1, 4)."
             )
@@ -145,9 +146,19 @@ class Renderer(Layer):
         """Unit normals `(P, 3)`, bent by the normal map, and texels `(P, 4)`, for `(B·V, 3)` points."""
         material = self.material
         if material.normal_map is not None:
-            bend = self._mipmaps("normal_map", material.normal_map).sample(uv, level)
+            bend = self._sample("normal_map", material.normal_map, fragments, uv, level)
             normal = bent_normals(self.surface, fragments, points, normal, bend)
-        return normal, self._mipmaps("texture", material.texture).sample(uv, level)
+        return normal, self._sample("texture", material.texture, fragments, uv, level)
+
+    def _sample(self, name: str, texture: Tensor, fragments: Fragments, uv: Tensor, level: Tensor) -> Tensor:
+        """Texels `(P, C)`, each of its own picture's texture where there are several."""
+        maps, pictures = self._mipmaps(name, texture), fragments.size[0]
+        if maps.count not in (1, pictures):
+            raise ChainRigError(
+                f"The material's {name} is a batch of {maps.count}, the pictures are {pictures}: "
+                "give each picture its texture, or all the same."
+            )
+        return maps.sample(uv, level, fragments.item)
 
     def geometry(self, fragments: Fragments, vertices: Tensor, batch: torch.Size) -> tuple[Tensor, Tensor]:
         """Positions `(P, 3)` in camera space and unit normals `(P, 3)` of fragments."""
@@ -174,7 +185,7 @@ class Renderer(Layer):
         screen = torch.where(in_front, homogeneous[..., :2], 0) / torch.where(
             in_front, homogeneous[..., 2:], 1
         )
-        texels = uv * uv.new_tensor([texture.shape[1], texture.shape[0]])
+        texels = uv * uv.new_tensor([texture.shape[-2], texture.shape[-3]])
         on_screen = _double_area(screen, triangles).clamp(min=1e-6)
         return level_of_detail(_double_area(texels, uv_triangles) / on_screen)
 

@@ -49,7 +49,7 @@ class Target:
         return self.iod * self.region.size / float(self.region.side)
 
 
-def look(photo: Photo, face: Face, mesh: FaceMesh, detector: LandmarkDetector) -> Target:
+def detected(photo: Photo, face: Face, mesh: FaceMesh, detector: LandmarkDetector) -> Target:
     """The face as FaceMesh and the detector see it; the detector's landmarks are the target.
 
     Args:

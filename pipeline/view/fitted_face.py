@@ -18,11 +18,12 @@ from pipeline.deform.rig import Rig
 from pipeline.errors import ChainRigError
 from pipeline.fit import FaceFitter
 from pipeline.inspection.scene import Scene, read_scene
+from pipeline.outputs.face_glb import face_glb
 from pipeline.outputs.folder import write_fit
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.lighting import Light
 from pipeline.result import FitResult
-from pipeline.rigs.look import texture_of
+from pipeline.rigs.texture import texture_of
 from pipeline.target.faces import Face, find_doubtful_face, find_faces
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
@@ -130,7 +131,8 @@ class FittedFace:
             ChainRigError: there is no photo, or the labels are not this face's.
         """
         result = self._fit(x, labels, on_progress, self.settings)
-        self._result = self.values_of(result), result
+        assert result.x is not None
+        self._result = result.x, result
         return result
 
     def save(self, x: Tensor) -> list[Path]:
@@ -146,17 +148,9 @@ class FittedFace:
                 update={"fit": self.settings.fit.model_copy(update={"iterations": 0})}
             )
             result = self._fit(x, None, lambda *_: None, still)
-        return write_fit(result, self.document["face"]["index"], self.settings, self.by_hand)
-
-    def values_of(self, result: FitResult) -> Tensor:
-        """`(K,)` float64 all controls of a result."""
-        turn = zip("XYZ", result.rotation_vector, strict=True)
-        shift = zip("XYZ", result.translation, strict=True)
-        values = result.controls | result.identity
-        values |= {f"headRotation{axis}": value for axis, value in turn}
-        values |= {f"headTranslation{axis}": value for axis, value in shift}
-        space = self.scene.rig.controls
-        return space.pack(values, space.rest.clone())
+        assert self._fitter is not None
+        glb = face_glb(result, self._fitter.rig, self._fitter.studio.deform)
+        return write_fit(result, self.document["face"]["index"], self.settings, self.by_hand, glb=glb)
 
     def picture(self) -> bytes:
         """The photo as the page shows it, WebP."""

@@ -21,7 +21,7 @@ from pipeline.render.camera import NEAR_M
 from pipeline.render.head_texture import HeadTexture
 from pipeline.render.lighting import Light
 from pipeline.rigs.bust import opacity
-from pipeline.rigs.look import texture_of
+from pipeline.rigs.texture import texture_of
 from pipeline.view.wire import packed
 
 TURN, SHIFT = 0.6, 0.25  # radians and metres that a slider of the pose reaches to each side

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pipeline.deform.rig import Rig
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 from pipeline.result import FitResult
 from pipeline.target.labels.labels import Labels
@@ -59,7 +59,7 @@ class Session:
         self.items = list(items)
         self._settings = config, overrides
         self._open: OrderedDict[int, FittedFace | PosedRig] = OrderedDict()
-        self._worker = ThreadPoolExecutor(1, "chain", initializer=torch.set_num_threads, initargs=(threads,))
+        self._worker = ThreadPoolExecutor(1, "chain", initializer=use_machine, initargs=(threads,))
         self._stop = threading.Event()
         self._job: Job | None = None
 
@@ -97,7 +97,7 @@ class Session:
         self._worker.shutdown(cancel_futures=True)
 
     def list_items(self, asked: Told) -> Told:
-        return {"items": [{"name": item.name, "residual": item.residual} for item in self.items]}
+        return {"items": [{"name": one.name, "residual": one.residual, "why": one.why} for one in self.items]}
 
     def open_item(self, asked: Told) -> Told:
         """All that the page needs to show an item."""
@@ -186,7 +186,7 @@ class Session:
 
         try:
             result = face.solve(x, labels, on_progress)
-            job.told = _found(face, result, labels)
+            job.told = _found(result, labels)
         except Stopped:
             job.error = "Stopped: nothing was changed."
         except ChainRigError as refused:
@@ -209,6 +209,8 @@ class Session:
             raise ChainRigError(f"There is no item {index!r} in the list.")
         if index not in self._open:
             item = self.items[index]
+            if item.why:
+                raise ChainRigError(f"There is no fit of {item.name}: {item.why}")
             self._open[index] = (
                 PosedRig.at_rest(Rig.load(item.file))
                 if item.is_rig
@@ -237,9 +239,10 @@ def _points(points: Points) -> Told:
     return {"rig": points.rig.tolist(), "residual": points.residual_percent, "exact": points.exact}
 
 
-def _found(face: FittedFace, result: FitResult, labels: Labels | None) -> Told:
+def _found(result: FitResult, labels: Labels | None) -> Told:
+    assert result.x is not None
     return {
-        "values": face.values_of(result).tolist(),
+        "values": result.x.tolist(),
         "uncertainty": result.uncertainty,
         "unobservable": list(result.unobservable),
         "status": result.status,

@@ -19,6 +19,7 @@ from torch import Tensor
 from pipeline.detect.training import rendered, workers
 from pipeline.detect.training.augmentation import USUAL, Augmentation, Sample, of_render
 from pipeline.detect.training.synthesis import AROUND, SIZE
+from pipeline.environment import use_machine
 
 Numbers = tuple[np.ndarray, ...]  # of a batch: cheaper between processes than tensors
 PER_GROUP = 8  # pictures of one synthetic person
@@ -103,7 +104,7 @@ def batches(source: Source, seed: int, steps: Iterable[int], size: int, count: i
 
 
 def _numbers(source: Source, seed: int, step: int, size: int) -> Numbers:
-    torch.set_num_threads(1)
+    use_machine(1)
     return tuple(tensor.numpy() for tensor in batch(source, seed, step, size))
 
 

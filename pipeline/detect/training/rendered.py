@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from pipeline.detect.training.synthesis import Studio
 from pipeline.detect.training.workers import pool
+from pipeline.environment import use_machine
 from pipeline.errors import ChainRigError
 
 _studio: Studio | None = None  # of a worker
@@ -56,7 +56,7 @@ def group_path(folder: Path, seed: int, number: int) -> Path:
 def _render(folder: Path, seed: int, number: int) -> int:
     global _studio
     if _studio is None:
-        torch.set_num_threads(1)
+        use_machine(1)
         _studio = Studio.of()
     group = _studio.photograph(np.random.default_rng((seed, number)))
     path = group_path(folder, seed, number)

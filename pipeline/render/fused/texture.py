@@ -28,6 +28,7 @@ def _sample(
     starts: np.ndarray,
     uv: np.ndarray,
     level: np.ndarray,
+    first: np.ndarray,
     out: np.ndarray,
 ) -> None:
     top = len(starts) - 1
@@ -40,7 +41,7 @@ def _sample(
             amount = share if one > fine else 1 - share
             width, height = sizes[one]
             i, j, fx, fy, _, _ = _place(uv[p, 0], uv[p, 1], width, height)
-            a = starts[one] + j * width + i
+            a = first[p] + starts[one] + j * width + i
             b, down = a + (1 if width > 1 else 0), width if height > 1 else 0
             for c in range(texels.shape[1]):
                 above = texels[a, c] + fx * (texels[b, c] - texels[a, c])
@@ -51,7 +52,7 @@ def _sample(
 @numba.njit(cache=True)
 def _sample_backward(
     texels: np.ndarray, sizes: np.ndarray, starts: np.ndarray, uv: np.ndarray, level: np.ndarray,
-    gradient: np.ndarray, of_texels: np.ndarray, of_uv: np.ndarray, of_level: np.ndarray,
+    first: np.ndarray, gradient: np.ndarray, of_texels: np.ndarray, of_uv: np.ndarray, of_level: np.ndarray,
 ) -> None:  # fmt: skip
     """Fills `of_uv` and `of_level`; `of_texels` if it has rows."""
     top = len(starts) - 1
@@ -65,7 +66,7 @@ def _sample_backward(
             sign = 1.0 if one > fine else -1.0
             width, height = sizes[one]
             i, j, fx, fy, dx, dy = _place(uv[p, 0], uv[p, 1], width, height)
-            a = starts[one] + j * width + i
+            a = first[p] + starts[one] + j * width + i
             b, down = a + (1 if width > 1 else 0), width if height > 1 else 0
             for c in range(texels.shape[1]):
                 g = gradient[p, c]
@@ -88,23 +89,25 @@ def _sample_backward(
 class Sample(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, plain: Callable, texels: Tensor, uv: Tensor, level: Tensor, sizes: Tensor, starts: Tensor
-    ) -> Tensor:
+        ctx: Any, plain: Callable, texels: Tensor, uv: Tensor, level: Tensor,
+        sizes: Tensor, starts: Tensor, first: Tensor,
+    ) -> Tensor:  # fmt: skip
         ctx.plain = plain
-        ctx.save_for_backward(texels, uv, level, sizes, starts)
+        ctx.save_for_backward(texels, uv, level, sizes, starts, first)
         out = uv.new_empty(len(uv), texels.shape[1])
-        _sample(*_arrays(texels, sizes, starts, uv, level, out))
+        _sample(*_arrays(texels, sizes, starts, uv, level, first, out))
         return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        texels, uv, level, sizes, starts = ctx.saved_tensors
+        texels, uv, level, sizes, starts, first = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *again(ctx.plain, (texels, uv, level), gradient), None, None
+            return None, *again(ctx.plain, (texels, uv, level), gradient), None, None, None
         of_texels = torch.zeros_like(texels if ctx.needs_input_grad[1] else texels[:0])
         of_uv, of_level = torch.empty_like(uv), torch.empty_like(level)
-        _sample_backward(*_arrays(texels, sizes, starts, uv, level, gradient, of_texels, of_uv, of_level))
-        return None, of_texels if ctx.needs_input_grad[1] else None, of_uv, of_level, None, None
+        given = (texels, sizes, starts, uv, level, first, gradient)
+        _sample_backward(*_arrays(*given, of_texels, of_uv, of_level))
+        return None, of_texels if ctx.needs_input_grad[1] else None, of_uv, of_level, None, None, None
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:

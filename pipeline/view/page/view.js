@@ -48,6 +48,11 @@ const showColumn = trying(async (name) => {
 });
 
 const open = trying(async (face) => {
+  const item = state.items[face];
+  if (item.why) {
+    el("item").value = state.face;
+    throw new Error(`There is no fit of ${item.name}: ${item.why}`);
+  }
   wait(true);
   try {
     const told = await ask("open", { face });
@@ -66,7 +71,7 @@ const open = trying(async (face) => {
       node.hidden = { fit: !told.fit, photo: !told.fit?.photo, "rig-only": told.fit }[node.dataset.needs];
     }
     el("to-labels").disabled = !told.fit?.photo;
-    el("title").textContent = state.items[face].name;
+    el("title").textContent = item.name;
     if (told.fit) {
       labels.show(told.fit.labels);
       tell(told.fit.points);
@@ -175,8 +180,8 @@ el("paper").addEventListener("keydown", (event) => {
 });
 
 const on = (id, work, kind = "click") => el(id).addEventListener(kind, work);
-on("to-rig", () => switchTo("rig"));
-on("to-labels", () => switchTo("labels"));
+on("to-rig", () => { say(); switchTo("rig"); });
+on("to-labels", () => { say(); switchTo("labels"); });
 on("opacity", () => { el("rig").style.opacity = el("opacity").value; }, "input");
 on("show-points", () => stage.draw(), "input");
 on("longer", () => stage.draw(), "input");
@@ -204,7 +209,7 @@ on("find", () => {
   const fitting = state.items.map((item, index) => ({ ...item, index })).filter((item) => item.name.toLowerCase().includes(words));
   el("item").replaceChildren(...fitting.map((item) => make("option", {
     value: item.index, selected: item.index === state.face,
-    textContent: item.residual === null ? item.name : `${item.name}  (${shown(item.residual)} % IOD)`,
+    textContent: item.why ? `${item.name}  (no fit)` : item.residual === null ? item.name : `${item.name}  (${shown(item.residual)} % IOD)`,
   })));
 }, "input");
 addEventListener("beforeunload", (event) => { if (labels.changed) event.preventDefault(); });
@@ -216,5 +221,5 @@ trying(async () => {
   state.items = (await ask("list")).items;
   el("chooser").hidden = state.items.length < 2;
   el("find").dispatchEvent(new Event("input"));
-  await open(0);
+  await open(state.items.findIndex((item) => !item.why));
 })();
