@@ -49,7 +49,9 @@ function fill(item, row) {
   item.replaceChildren(picture, main, residual, files);
 }
 
-// A row is filled when it comes near the window: thousands of pictures would take seconds at once.
+// The first rows are filled at once, so that none is seen empty, the others when they come near the window:
+// thousands of pictures would take seconds.
+const AT_ONCE = 20;
 const near = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
     if (isIntersecting && !target.firstChild) fill(target, rows[target.dataset.row]);
@@ -92,6 +94,7 @@ function update() {
     count += visible;
   }
   list.replaceChildren(...order.map((index) => items[index]));
+  order.filter((index) => !items[index].hidden).slice(0, AT_ONCE).forEach((index) => fill(items[index], rows[index]));
   items.forEach((item) => near.observe(item));
   el("count").textContent = `${count} of ${rows.length}`;
   el("none").hidden = count > 0;
