@@ -18,7 +18,7 @@ from pipeline.detection_terms import detection_terms
 from pipeline.detector_bias.known import bias_in_view, known_errors, spread_of
 from pipeline.errors import ChainRigError
 from pipeline.face_prior import build_prior, last_prior
-from pipeline.fitted import Fitted, fit_result
+from pipeline.finished_fit import FinishedFit, fit_result
 from pipeline.focal import estimate_focal
 from pipeline.objective import LandmarkObjective, robust_loss
 from pipeline.portrait import Look, Studio
@@ -30,13 +30,12 @@ from pipeline.solve.levenberg_marquardt import LevenbergMarquardt
 from pipeline.solve.priors import Prior
 from pipeline.solve.solver import Solution
 from pipeline.subject import Subject, read_subject
-from pipeline.target.faces import Face, find_faces
+from pipeline.target.faces import MIN_PRESENCE, Face, find_faces
 from pipeline.target.labels.labels import Labels
 from pipeline.target.photo import Photo, read_photo
 from pipeline.target.reading import trusting
 from pipeline.target.target import Target, detected, labelled
 
-MIN_PRESENCE = 0.5
 Progress = Callable[[int, int, float], None]
 
 
@@ -132,7 +131,7 @@ class FaceFitter:
 
         gradient_norms = norm(start, start_gradient), norm(solution.x, vjp(residual))
         spread_known = None if target.reading is not None else self.spread
-        fitted = Fitted(
+        finished = FinishedFit(
             photo=photo,
             face=face,
             target=target,
@@ -146,7 +145,7 @@ class FaceFitter:
             uncertainty=self.uncertainty(objective, solution.x, residual, spread_known),
             seconds=time.perf_counter() - began,
         )
-        return fit_result(fitted, self.config, self.rig, self.studio, self.detector.scheme, self.subject)
+        return fit_result(finished, self.config, self.rig, self.studio, self.detector.scheme, self.subject)
 
     def target(self, photo: Photo, face: Face, labels: Labels | None = None) -> Target:
         """The points of a face that the fit aims at.

@@ -1,4 +1,4 @@
-"""What a fit found: filled by pipeline/fitted.py, read by pipeline/outputs/."""
+"""What a fit found: filled by pipeline/finished_fit.py, read by pipeline/outputs/."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -5,9 +5,11 @@ nodes, others where their nodes put them. Meshes come together; morph targets of
 corners that differ in their texture coordinates or normals only become one vertex again.
 """
 
+import contextlib
 import io
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +45,18 @@ def read_gltf(file: Path) -> RawRig:
     """
     gltf = document(file)
     require_plain(gltf, file)
-    try:
+    with damage_told(file):
         return _Reader(gltf, file).read()
+
+
+@contextlib.contextmanager
+def damage_told(file: Path) -> Iterator[None]:
+    """What an unexpected document makes Python say, in a sentence: raises ChainRigError."""
+    try:
+        yield
+    except ChainRigError:
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        if isinstance(error, ChainRigError):
-            raise
         raise ChainRigError(f"{file} is damaged ({error!r:.120}): export it again.") from None
 
 
@@ -115,7 +124,7 @@ class _Reader:
     def read(self) -> RawRig:
         for number, node in enumerate(self.nodes):
             if node.mesh is not None and number in self.world:
-                self._mesh(number, node, self.accessors._item("meshes", node.mesh))
+                self._mesh(number, node, self.accessors.item("meshes", node.mesh))
         if not self.parts:
             raise ChainRigError(f"{self.file} shows no mesh of triangles: export the head's mesh with it.")
         joined = self.pieces.joined()
@@ -264,7 +273,7 @@ class _Reader:
     def _part(self, material: int | None, label: str) -> Part:
         if material is None:
             return Part(label)
-        found = self.accessors._item("materials", material)
+        found = self.accessors.item("materials", material)
         look = found.pbrMetallicRoughness
         name = f"{label} {found.name}" if found.name and found.name not in label else label
         self.looks.append((material, name))
@@ -274,14 +283,14 @@ class _Reader:
         colour = (factor[0], factor[1], factor[2])
         if look.baseColorTexture is None:
             return Part(name, colour=None if colour == (1.0, 1.0, 1.0) else colour)
-        texture = self.accessors._item("textures", look.baseColorTexture.index)
+        texture = self.accessors.item("textures", look.baseColorTexture.index)
         if texture.source is None:
             self.notes.append(f"The picture of '{name}' is of a kind that is not read (KTX or WebP).")
             return Part(name, colour=colour)
         return Part(name, self._picture(texture.source, name), colour)
 
     def _picture(self, image: int, name: str) -> np.ndarray | None:
-        found = self.accessors._item("images", image)
+        found = self.accessors.item("images", image)
         if found.bufferView is not None:
             data = self.accessors.bytes_of_view(found.bufferView)
         else:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -33,7 +34,7 @@ class Accessors:
         Raises:
             ChainRigError: it points beyond its buffer or the file, or is of an unknown type.
         """
-        accessor = self._item("accessors", index)
+        accessor = self.item("accessors", index)
         width, dtype = WIDTHS.get(accessor.type), COMPONENTS.get(accessor.componentType)
         if width is None or dtype is None:
             raise self.damaged(f"accessor {index} has the type {accessor.type}/{accessor.componentType}")
@@ -53,7 +54,7 @@ class Accessors:
 
     def bytes_of_view(self, index: int) -> bytes:
         """All bytes of a buffer view, such as a picture's."""
-        view = self._item("bufferViews", index)
+        view = self.item("bufferViews", index)
         start = view.byteOffset or 0
         data = self._buffer(view.buffer)
         if not 0 <= start <= start + view.byteLength <= len(data):
@@ -90,7 +91,8 @@ class Accessors:
     def damaged(self, what: str) -> ChainRigError:
         return ChainRigError(f"{self.file} is damaged: {what}; export it again.")
 
-    def _item(self, kind: str, index: int | None):  # type: ignore[no-untyped-def]
+    def item(self, kind: str, index: int | None) -> Any:
+        """Number `index` of the document's `kind`, such as "meshes". Raises ChainRigError: there is none."""
         items = getattr(self.gltf, kind) or []
         if not isinstance(index, int) or not 0 <= index < len(items):
             raise self.damaged(f"it points at number {index} of {len(items)} {kind}")
@@ -112,7 +114,7 @@ class Accessors:
         return values
 
     def _view(self, index: int | None, offset: int, count: int, width: int, dtype: str) -> np.ndarray:
-        view = self._item("bufferViews", index)
+        view = self.item("bufferViews", index)
         data, kind = self._buffer(view.buffer), np.dtype(dtype)
         stride = view.byteStride or width * kind.itemsize
         start = (view.byteOffset or 0) + offset
@@ -127,7 +129,7 @@ class Accessors:
         return np.ascontiguousarray(rows).view(kind).reshape(count, width)
 
     def _buffer(self, index: int | None) -> bytes:
-        buffer = self._item("buffers", index)
+        buffer = self.item("buffers", index)
         assert index is not None
         if index not in self._buffers:
             data = self.bytes_of_uri(buffer.uri) if buffer.uri else self.gltf.binary_blob() or b""

@@ -93,7 +93,7 @@ class Skeleton:
 
     def matrices(self, skin: int) -> np.ndarray:
         """(joints of the skin, 4, 4): what carries a vertex from the mesh's space to where it is shown."""
-        found = self._accessors._item("skins", skin)
+        found = self._accessors.item("skins", skin)
         joints = found.joints or []
         if any(joint not in self._place for joint in joints):
             raise self._accessors.damaged("a skin has a joint that the scene does not show")
@@ -107,7 +107,7 @@ class Skeleton:
 
     def dense(self, skin: int | None, slots: np.ndarray, shares: np.ndarray) -> np.ndarray:
         """(V, J) weights from slots in a skin, (V, k) each."""
-        joints = self._accessors._item("skins", skin).joints
+        joints = self._accessors.item("skins", skin).joints
         place = np.array([self._place[joint] for joint in joints])[slots]
         weights = np.zeros((len(slots), len(self.names)))
         np.add.at(weights, (np.arange(len(slots))[:, None], place), shares)

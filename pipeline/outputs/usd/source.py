@@ -15,7 +15,7 @@ from pygltflib import GLTF2, Node
 
 from pipeline.errors import ChainRigError
 from pipeline.outputs.usd.source_mesh import Mesh, joined_mesh
-from pipeline.rigs.gltf import document, require_plain
+from pipeline.rigs.gltf import damage_told, document, require_plain
 from pipeline.rigs.gltf_accessors import Accessors
 from pipeline.rigs.gltf_nodes import world_matrices
 
@@ -102,12 +102,8 @@ def read_source(file: Path) -> Source:
     """
     gltf = document(file)
     require_plain(gltf, file)
-    try:
+    with damage_told(file):
         return _Reader(gltf, file).read()
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        if isinstance(error, ChainRigError):
-            raise
-        raise ChainRigError(f"{file} is damaged ({error!r:.120}): export it again.") from None
 
 
 def unlike_ours(file: Path, what: str, do: str) -> ChainRigError:
@@ -127,7 +123,7 @@ class _Reader:
         if len(holders) != 1:
             raise unlike_ours(self.file, f"shows {len(holders) or 'no'} meshes", REMAKE)
         (holder,) = holders
-        shape = self.accessors._item("meshes", self.nodes[holder].mesh)
+        shape = self.accessors.item("meshes", self.nodes[holder].mesh)
         if any(primitive.mode not in (None, TRIANGLES) for primitive in shape.primitives):
             raise unlike_ours(self.file, "has lines, points, strips or fans", REMAKE)
         joints, bound = self._skin(self.nodes[holder].skin)
@@ -154,7 +150,7 @@ class _Reader:
         """Joints, parents first, and where they were bound."""
         if skin is None:
             return [], np.zeros((0, 4, 4))
-        found = self.accessors._item("skins", skin)
+        found = self.accessors.item("skins", skin)
         given = list(found.joints or [])
         depth: dict[int, int] = {}
         for number in self.shown:
@@ -212,13 +208,13 @@ class _Reader:
     def _lens(self, camera: int | None) -> Lens | None:
         if camera is None:
             return None
-        seen = self.accessors._item("cameras", camera).perspective
+        seen = self.accessors.item("cameras", camera).perspective
         if seen is None:
             raise unlike_ours(self.file, "has a camera without perspective", NO_CAMERA)
         return Lens(float(seen.yfov), float(seen.aspectRatio or 1.0), float(seen.znear), seen.zfar)
 
     def _material(self, number: int) -> Material:
-        found = self.accessors._item("materials", number)
+        found = self.accessors.item("materials", number)
         look = found.pbrMetallicRoughness
         name = found.name or f"material {number}"
         if look is None:
@@ -236,7 +232,7 @@ class _Reader:
         )
 
     def _picture(self, texture: int | None) -> tuple[bytes, str]:
-        image = self.accessors._item("images", self.accessors._item("textures", texture).source)
+        image = self.accessors.item("images", self.accessors.item("textures", texture).source)
         if image.bufferView is not None:
             data = self.accessors.bytes_of_view(image.bufferView)
         else:

@@ -65,7 +65,7 @@ def joined_mesh(gltf: GLTF2, accessors: Accessors, holder: int, joints: list[int
         ValueError, IndexError, TypeError, KeyError: it is damaged otherwise.
     """
     node = (gltf.nodes or [])[holder]
-    found = accessors._item("meshes", node.mesh)
+    found = accessors.item("meshes", node.mesh)
     pieces = [_Primitive(primitive, accessors) for primitive in found.primitives]
     starts = np.cumsum([0, *(len(piece.points) for piece in pieces)])
     points = np.concatenate([piece.points for piece in pieces])
@@ -73,7 +73,7 @@ def joined_mesh(gltf: GLTF2, accessors: Accessors, holder: int, joints: list[int
     first, vertex = _closed(points, _together(pieces, VERTEX, 1))
     normals = _together(pieces, "NORMAL", 3)
     uv = _together(pieces, "TEXCOORD_0", 2)
-    slots, shares = _influences(pieces, joints, accessors._item("skins", node.skin).joints if joints else [])
+    slots, shares = _influences(pieces, joints, accessors.item("skins", node.skin).joints if joints else [])
     names = ((gltf.extras or {}).get(KEY) or {}).get("parts")
     if not names or len(names) != len(pieces):
         names = [f"part {k}" for k in range(len(pieces))]

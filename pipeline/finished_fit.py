@@ -22,7 +22,7 @@ from pipeline.target.target import Target
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FinishedFit:
     """What is at hand when a fit ends.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fitted:
 
 
 def fit_result(
-    fitted: Fitted, config: Config, rig: Rig, studio: Studio, scheme: str, subject: Subject | None
+    finished: FinishedFit, config: Config, rig: Rig, studio: Studio, scheme: str, subject: Subject | None
 ) -> FitResult:
     """The result of a fit.
 
@@ -57,18 +57,18 @@ def fit_result(
         scheme: of the detector's landmarks.
         subject: whose landmarks lie beside the rig's.
     """
-    photo, target, camera, objective = fitted.photo, fitted.target, fitted.camera, fitted.objective
-    solution, seen_as = fitted.solution, fitted.seen_as
+    photo, target, camera, objective = finished.photo, finished.target, finished.camera, finished.objective
+    solution, seen_as = finished.solution, finished.seen_as
     x, region = solution.x, target.region
     space = rig.controls
     values, groups, names = space.unpack(x), space.groups, space.names
     embedded = region.map_to_photo(objective.stand_in_chain(x).to(target.landmarks))
     beside = subject.shift(objective.stand_in_chain, x).float() if subject else 0.0
     rotation, translation = x[groups["pose"]][:3].tolist(), x[groups["pose"]][3:].tolist()
-    sd, unseen = fitted.uncertainty
+    sd, unseen = finished.uncertainty
     return FitResult(
         photo=photo,
-        face=fitted.face,
+        face=finished.face,
         rig=config.fit.rig or "head_rig",
         deformer=config.fit.deformer,
         detector=config.landmarks.detector,
@@ -86,37 +86,37 @@ def fit_result(
         principal_point=(float(camera.principal_point_px[0]), float(camera.principal_point_px[1])),
         region=region,
         target=target.landmarks[:, :2],
-        render=region.map_to_photo(fitted.landmarks[:, :2] + beside),
+        render=region.map_to_photo(finished.landmarks[:, :2] + beside),
         projected68=converted(embedded, "mediapipe478", "ibug68")[:, :2],
-        residual_start=objective.percent(fitted.residuals[0]),
-        residual_final=objective.percent(fitted.residuals[1]),
-        gradient_norm_start=fitted.gradient_norms[0],
-        gradient_norm_final=fitted.gradient_norms[1],
+        residual_start=objective.percent(finished.residuals[0]),
+        residual_final=objective.percent(finished.residuals[1]),
+        gradient_norm_start=finished.gradient_norms[0],
+        gradient_norm_final=finished.gradient_norms[1],
         evaluations=objective.evaluations,
         gradients=objective.gradients,
-        seconds=fitted.seconds,
+        seconds=finished.seconds,
         status=solution.status,
         picture=studio.picture(photo, target, camera, x, seen_as),
         appearance=studio.told(photo, target, camera, x, seen_as) if seen_as.found is not None else None,
         uncertainty=space.unpack(sd),
         unobservable=unseen,
-        labels=_labelled(fitted),
+        labels=_labelled(finished),
         subject=config.fit.subject,
         trace=solution.trace,
         x=x,
     )
 
 
-def _labelled(fitted: Fitted) -> LabelledPoints | None:
+def _labelled(finished: FinishedFit) -> LabelledPoints | None:
     """The labels beside what the chain says of them."""
-    target, objective = fitted.target, fitted.objective
+    target, objective = finished.target, finished.objective
     if target.reading is None:
         return None
-    residual = fitted.residuals[1]
+    residual = finished.residuals[1]
     apart = (residual[: len(objective.per_pixel)] / objective.per_pixel).view(-1, 2)
     found = (objective.target + apart).to(target.landmarks)
     labels, report = target.reading.labels, target.reading.report()
-    if labels.image is not None and Path(labels.image).stem != Path(fitted.photo.path).stem:
+    if labels.image is not None and Path(labels.image).stem != Path(finished.photo.path).stem:
         report = f"They are said to be of another photo, {Path(labels.image).name}. {report}"
     index = target.reading.index
     return LabelledPoints(
