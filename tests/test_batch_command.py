@@ -159,7 +159,7 @@ def test_images_of_one_person_get_one_head(tmp_path: Path, run: Run) -> None:
     ],
 )
 def test_a_wrong_option_is_one_sentence(tmp_path: Path, run: Run, options: list[str], words: str) -> None:
-    source = images(tmp_path / "photos", {"a.jpg": "ok"})
+    source = images(tmp_path / "photos", {"a.jpg": "ok", "b.jpg": "ok"})
     code, _, told = run("batch", source, "--out", tmp_path / "out", "--workers", 1, *options)
     assert code == 2 and words in told and told.count("\n") == 1
 
@@ -178,3 +178,9 @@ def test_parquet_holds_the_same_table(fitted: Path, tmp_path: Path, run: Run) ->
     assert [list(row) for row in rows] == [list(line) for line in lines]
     assert rows[0]["jawOpen"] is None and rows[0]["error"] == lines[0]["error"]
     assert rows[1]["jawOpen"] == pytest.approx(float(lines[1]["jawOpen"]), rel=1e-5, abs=1e-9)
+
+
+def test_one_image_tells_no_head_apart(tmp_path: Path, run: Run) -> None:
+    source = images(tmp_path / "photos", {"a.jpg": "ok"})
+    code, _, told = run("batch", source, "--out", tmp_path / "out", "--share-identity")
+    assert code == 2 and "two images or more" in told and not (tmp_path / "out").exists()

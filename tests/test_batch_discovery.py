@@ -84,6 +84,13 @@ def test_shards_divide_the_images_among_them() -> None:
     assert all(300 < len(share) < 450 for share in shares)
 
 
+def test_a_text_of_something_else_is_no_list(photos: Path) -> None:
+    text = "Timecode,BlendShapeCount,EyeBlinkRight\n" + "0," * 400 + "\n"  # longer than a file's name may be
+    (photos / "live_link.csv").write_text(text)
+    with pytest.raises(ChainRigError, match="names no file that exists; its first line is 'Timecode,"):
+        names(photos / "live_link.csv")
+
+
 def outputs(*found: str) -> list[str]:
     return list(outputs_of([discovery.Image(name, Path(name)) for name in found], {}).values())
 

@@ -139,10 +139,14 @@ def _listed(path: Path, root: Path) -> Iterable[Path]:
         raise ChainRigError(f"The list {path} cannot be read: {refused.strerror}.") from None
     if any(b"\0" in line for line in lines[:16]):
         raise ChainRigError(f"{path} is neither an image nor a list: give a text file with a path a line.")
-    for line in lines:
-        text = os.fsdecode(line.strip())
-        if text and not text.startswith("#"):
-            yield Path(os.path.normpath(root / text))
+    texts = [text for line in lines if (text := os.fsdecode(line.strip())) and not text.startswith("#")]
+    listed = [Path(os.path.normpath(root / text)) for text in texts]
+    if listed and not any(map(os.path.isfile, listed)):
+        raise ChainRigError(
+            f"{path} names no file that exists; its first line is '{texts[0][:80]}': give a text file with a "
+            f"path a line, from {root} on."
+        )
+    return listed
 
 
 def _name(path: Path, root: Path) -> str:

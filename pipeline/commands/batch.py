@@ -169,6 +169,10 @@ def batch(
         files=(*FILES, "face.glb") if glb else FILES,
     )
     if share_identity:
+        if len(wanted.images) < 2:
+            raise ChainRigError(
+                "--share-identity takes two images or more of one person: leave it out for one."
+            )
         from pipeline.batch.person import SUBJECT, find_person, known_person
 
         person = out.absolute() / SUBJECT

@@ -60,7 +60,7 @@ def fit_sequence(
     person = settings
     if settings.fit.subject is None:
         make_person = partial(person_of, footage, settings)
-        subject = settings.fit.model_copy(update={"subject": str(folder / SUBJECT)})
+        subject = settings.fit.model_copy(update={"subject": str((folder / SUBJECT).absolute())})
         person = settings.model_copy(update={"fit": subject})
     load = partial(load_performer, person, motion, footage)
     if not quiet:
